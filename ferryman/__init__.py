@@ -1,0 +1,87 @@
+"""Ferryman carries work from a Python application to a fleet of workers, through Redis, and loses none of it.
+
+    from ferryman import Ferryman
+
+    app = Ferryman("redis://localhost:6379/0")
+
+    @app.task(queue="mail")
+    def send_welcome(user_id: int) -> str: ...
+
+    job = send_welcome.enqueue(42)
+"""
+
+from importlib.metadata import version
+
+# The app and what it hands out
+from ferryman.app import Ferryman
+from ferryman.context import JobContext, current_job
+
+# What can go wrong
+from ferryman.errors import (
+    ConfigurationError,
+    FerrymanError,
+    InvalidArguments,
+    InvalidOption,
+    JobCancelled,
+    JobError,
+    JobExpired,
+    JobFailed,
+    JobNotFound,
+    NoResult,
+    PayloadCorrupt,
+    PayloadTooLarge,
+    ResultTimeout,
+    StoreCorrupt,
+    StoreDenied,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+    UnknownTask,
+    UnsupportedVersion,
+    WorkerLost,
+)
+from ferryman.job import Job, JobInfo
+from ferryman.queue import Queue, QueueInfo
+
+# What a task says of its own job
+from ferryman.retry import Reject, Retry, Snooze
+from ferryman.settings import Settings
+from ferryman.task import Task
+
+__version__ = version("ferryman")
+
+__all__ = [
+    "ConfigurationError",
+    "Ferryman",
+    "FerrymanError",
+    "InvalidArguments",
+    "InvalidOption",
+    "Job",
+    "JobCancelled",
+    "JobContext",
+    "JobError",
+    "JobExpired",
+    "JobFailed",
+    "JobInfo",
+    "JobNotFound",
+    "NoResult",
+    "PayloadCorrupt",
+    "PayloadTooLarge",
+    "Queue",
+    "QueueInfo",
+    "Reject",
+    "ResultTimeout",
+    "Retry",
+    "Settings",
+    "Snooze",
+    "StoreCorrupt",
+    "StoreDenied",
+    "StoreError",
+    "StoreFull",
+    "StoreUnavailable",
+    "Task",
+    "UnknownTask",
+    "UnsupportedVersion",
+    "WorkerLost",
+    "current_job",
+]

@@ -1,0 +1,62 @@
+"""The immutable wire record of a job: what Redis keeps for it, and nothing else.
+
+A msgpack array, so that an envelope of a small job is some 60 bytes. Arguments stay encoded (`msgspec.Raw`) until the task that knows
+their types decodes them. Only options that differ from the task's own travel; the worker's registry supplies the rest, so a changed
+default also holds for the jobs that already wait.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ferryman.errors import PayloadCorrupt, UnsupportedVersion
+
+VERSION = 1
+
+
+class Envelope(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+    task: str
+    args: msgspec.Raw
+    """The positional arguments: a msgpack array as `ferryman.arguments` wrote it, or the bytes of another serializer."""
+    kwargs: msgspec.Raw
+    """The keyword arguments as a msgpack map, or nil."""
+    enqueued_ms: int
+    """Server time as the producer knew it."""
+    options: dict[str, Any] | None = None
+    """What differs from the task: timeout, retry, expires (absolute ms), result_ttl, meta, tags, priority, serializer, ..."""
+
+
+NO_KWARGS = msgspec.Raw(b"\xc0")
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Envelope)
+_version = msgspec.msgpack.Decoder(tuple[Any, ...])
+
+encode = _encoder.encode
+
+
+def decode(body: bytes) -> Envelope:
+    """The envelope in `body`. Raises `UnsupportedVersion` or `PayloadCorrupt`."""
+    try:
+        envelope = _decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise _complaint(body, error) from None
+    if envelope.version != VERSION:
+        raise UnsupportedVersion(_newer(envelope.version))
+    return envelope
+
+
+def _newer(version: object) -> str:
+    return f"the job's envelope has version {version}, this Ferryman reads version {VERSION}: upgrade the worker"
+
+
+def _complaint(body: bytes, error: Exception) -> Exception:
+    try:
+        fields = _version.decode(body)
+    except msgspec.MsgspecError:
+        fields = ()
+    if fields and isinstance(fields[0], int) and fields[0] > VERSION:
+        return UnsupportedVersion(_newer(fields[0]))
+    return PayloadCorrupt(f"the job's envelope is not one of ours ({len(body)} bytes): {error}")

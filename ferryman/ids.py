@@ -1,0 +1,97 @@
+"""Names of jobs: ``<local>@<queue>``.
+
+The local part of a generated id is 26 characters of Crockford's base 32, 48 bits of milliseconds before 80 random bits (the layout
+of a ULID), so ids sort by time and a job is found from its id alone: the queue's name says where to look. Inside Redis a queue's
+keys hold the local part only.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import threading
+from itertools import product
+
+from ferryman.errors import InvalidOption
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = ["".join(pair) for pair in product(_ALPHABET, repeat=2)]
+_QUEUE = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+_SHARDED = re.compile(r"[A-Za-z0-9._-]{1,64}(#[0-9]{1,4})?\Z")
+_LOCAL = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+
+_random = random.Random(os.urandom(32))  # noqa: S311 (uniqueness, not secrecy; seeded from the system once per process)
+_lock = threading.Lock()
+
+
+def _reseed() -> None:
+    """A forked child would otherwise go on with its parent's sequence and hand out the parent's ids."""
+    global _lock
+    _lock = threading.Lock()
+    _random.seed(os.urandom(32))
+
+
+os.register_at_fork(after_in_child=_reseed)
+
+
+def _encode(number: int, characters: int) -> str:
+    pairs = []
+    for _ in range(characters // 2):
+        pairs.append(_PAIRS[number & 1023])
+        number >>= 10
+    pairs.reverse()
+    return "".join(pairs)
+
+
+def new_local(now_ms: int) -> str:
+    """A new id's local part for a job enqueued at ``now_ms`` (server time)."""
+    return _encode(now_ms, 10) + _encode(_random.getrandbits(80), 16)
+
+
+def new_locals(now_ms: int, count: int) -> list[str]:
+    """`count` local parts in ascending order: one random start for each 1,024, so that a bulk enqueue does not pay for each."""
+    found: list[str] = []
+    head = _encode(now_ms, 10)
+    with _lock:  # two threads must not draw from the same start
+        start = _random.getrandbits(69)  # leaves room to count upwards without a carry out of the 70 bits
+    for block in range((count + 1023) // 1024):
+        stem = head + _encode(start + block, 14)
+        found.extend([stem + pair for pair in _PAIRS[: count - block * 1024]])
+    return found
+
+
+def time_of(local: str) -> int | None:
+    """Milliseconds since the epoch in a generated id, or None for an id that the user chose."""
+    if len(local) != 26 or not set(local) <= set(_ALPHABET):
+        return None
+    value = 0
+    for character in local[:10]:
+        value = value * 32 + _ALPHABET.index(character)
+    return value
+
+
+def join(local: str, queue: str) -> str:
+    return f"{local}@{queue}"
+
+
+def split(job_id: str) -> tuple[str, str]:
+    """``(local, queue)`` of a public id. Raises `InvalidOption` for anything that is no job id."""
+    local, at, queue = job_id.rpartition("@")
+    if not at or not _LOCAL.match(local) or not _SHARDED.match(queue):
+        raise InvalidOption(f"{job_id!r} is no job id: it should read like '01K9ZX3V8Q2M7RTB5N6DPA4CEW@mail'")
+    return local, queue
+
+
+def check_local(local: str) -> str:
+    """The user's own id for a job, checked. Raises `InvalidOption`."""
+    if not isinstance(local, str) or not _LOCAL.match(local):
+        raise InvalidOption(f"id {local!r} must be 1 to 128 characters of A-Z a-z 0-9 . _ : - (the queue is added by Ferryman)")
+    return local
+
+
+def check_queue(name: str) -> str:
+    """A queue's name, checked. Raises `InvalidOption`."""
+    if not isinstance(name, str) or not _QUEUE.match(name):
+        raise InvalidOption(f"queue name {name!r} must be 1 to 64 characters of A-Z a-z 0-9 . _ -")
+    return name

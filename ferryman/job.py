@@ -1,0 +1,187 @@
+"""A job as its caller holds it: a handle that knows the id, and asks Redis for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+
+from ferryman import ids
+from ferryman.errors import (
+    JobCancelled,
+    JobExpired,
+    JobFailed,
+    JobNotFound,
+    NoResult,
+    ResultTimeout,
+    WorkerLost,
+)
+from ferryman.outcome import AttemptRecord
+
+if TYPE_CHECKING:
+    from ferryman.app import Ferryman
+
+R = TypeVar("R")
+
+State = Literal["scheduled", "waiting", "queued", "running", "succeeded", "dead", "cancelled", "expired"]
+ENDED: frozenset[str] = frozenset({"succeeded", "dead", "cancelled", "expired"})
+_STATE_OF_PLACE: dict[str, State] = {
+    "ready": "queued",
+    "ranked": "queued",
+    "delayed": "scheduled",
+    "retries": "scheduled",
+    "held": "running",
+    "dead": "dead",
+}
+
+
+def state_of(place: str, ended: str | None) -> State | None:
+    """A job's state from the place of its id; `ended` is what its result says, if there is one. None: no trace."""
+    return _STATE_OF_PLACE.get(place) or cast("State | None", ended)
+
+
+@dataclass(frozen=True)
+class JobInfo:
+    """What is known of a job at one moment."""
+
+    id: str
+    queue: str
+    state: State
+    task: str
+    args: tuple[Any, ...] | None
+    """None where the arguments cannot be read here, or are gone with the job."""
+    kwargs: Mapping[str, Any] | None
+    attempt: int
+    """Attempts that have been made; a running one is not yet among them."""
+    attempts: tuple[AttemptRecord, ...]
+    """The attempts that failed, oldest first, the newest 50."""
+    crashes: int
+    """Workers that were lost while they ran it."""
+    enqueued_at: datetime | None
+    due_at: datetime | None = None
+    """When a scheduled job runs."""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    worker: str | None = None
+    """Who runs it, or ran it last."""
+    priority: int = 0
+    tags: tuple[str, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def error(self) -> str | None:
+        """The last failed attempt's error."""
+        return self.attempts[-1].error if self.attempts else None
+
+    @property
+    def traceback(self) -> str | None:
+        """The last failed attempt's traceback."""
+        return self.attempts[-1].traceback if self.attempts else None
+
+
+def at(ms: float | None) -> datetime | None:
+    """An aware datetime of milliseconds since the epoch; None of None and 0."""
+    return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
+
+
+class Job(Generic[R]):
+    """One request to run a task. The handle is cheap; every property but the id asks Redis."""
+
+    __slots__ = ("_app", "_keeps_result", "local", "queue")
+
+    def __init__(self, app: Ferryman, local: str, queue: str, keeps_result: bool | None = None) -> None:
+        self._app = app
+        self.local = local
+        self.queue = queue
+        self._keeps_result = keeps_result
+
+    @property
+    def id(self) -> str:
+        """``<local>@<queue>``: all that is needed to find the job again, ``app.job(id)``."""
+        return ids.join(self.local, self.queue)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and (self.local, self.queue) == (other.local, other.queue)
+
+    def __hash__(self) -> int:
+        return hash((self.local, self.queue))
+
+    def info(self) -> JobInfo:
+        """Everything known of the job. Raises `JobNotFound` when it left no trace."""
+        return self._app.store.drive(self._app.lookup.info(self.local, self.queue))
+
+    async def ainfo(self) -> JobInfo:
+        """As `info`, on the running event loop."""
+        return await self._app.store.adrive(self._app.lookup.info(self.local, self.queue))
+
+    @property
+    def state(self) -> State:
+        """Where the job is in its life. Raises `JobNotFound` when it left no trace."""
+        return self.info().state
+
+    async def astate(self) -> State:
+        """As `state`, on the running event loop."""
+        return (await self.ainfo()).state
+
+    def result(self, timeout: float | None = None) -> R:
+        """Wait for the job's end and give what the task returned. `timeout` in seconds; None waits for ever.
+
+        Raises `NoResult` at once if the task keeps none, `ResultTimeout`, and for a job that ended otherwise `JobFailed` (dead, with
+        the last attempt's error), `WorkerLost`, `JobCancelled`, `JobExpired` or `JobNotFound`.
+        """
+        self._refuse_without_result()
+        value: R = self._app.listener.wait(self.local, self.queue, timeout)
+        return value
+
+    async def aresult(self, timeout: float | None = None) -> R:  # noqa: ASYNC109 (the same signature as result)
+        """As `result`, on the running event loop."""
+        self._refuse_without_result()
+        value: R = await self._app.listener.await_(self.local, self.queue, timeout)
+        return value
+
+    def cancel(self) -> bool:
+        """Take the job out of its queue for good, if no worker runs it. Whether it was cancelled."""
+        return self._app.store.drive(self._app.lookup.cancel(self.local, self.queue))
+
+    async def acancel(self) -> bool:
+        """As `cancel`, on the running event loop."""
+        return await self._app.store.adrive(self._app.lookup.cancel(self.local, self.queue))
+
+    def retry(self) -> bool:
+        """Give a dead job all its attempts again, or a scheduled one its turn now. Whether there was such a job."""
+        return self._app.store.drive(self._app.lookup.revive(self.local, self.queue))
+
+    async def aretry(self) -> bool:
+        """As `retry`, on the running event loop."""
+        return await self._app.store.adrive(self._app.lookup.revive(self.local, self.queue))
+
+    def _refuse_without_result(self) -> None:
+        if self._keeps_result is False:
+            raise NoResult(
+                f"job {self.id}: its task keeps no result; declare what it returns (-> int) or set result_ttl= on the task or the call"
+            )
+
+
+def raise_for(info: JobInfo) -> None:
+    """The error that the end of a job without success is for whoever waits for its result."""
+    error, traceback = info.error or "", info.traceback or ""
+    if info.state == "dead":
+        lost = bool(info.attempts) and info.attempts[-1].outcome == "crashed"
+        kind = WorkerLost if lost else JobFailed
+        raise kind(f"job {info.id} ({info.task}) is dead: {error}", job_id=info.id, error=error, traceback=traceback)
+    if info.state == "cancelled":
+        raise JobCancelled(f"job {info.id} ({info.task}) was cancelled", job_id=info.id)
+    if info.state == "expired":
+        raise JobExpired(f"job {info.id} ({info.task}) expired before a worker took it", job_id=info.id)
+
+
+def not_found(job_id: str) -> JobNotFound:
+    return JobNotFound(f"no trace of job {job_id}: it never was, or it ended and keeps no result (any more)")
+
+
+def timed_out(job_id: str, timeout: float | None) -> ResultTimeout:
+    return ResultTimeout(f"job {job_id} did not end within {timeout} s; it goes on")

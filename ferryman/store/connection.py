@@ -1,0 +1,139 @@
+"""From a store URL to connections: parsing, masking of secrets, and one way to name what went wrong.
+
+The connections are redis-py's, used below its client: the client's own retries would send a fetch again whose reply was lost
+(redis-py repeats every command ten times by default) and cost more Python a call than the rest of an enqueue.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis.connection as sync_connection
+import redis.exceptions as rx
+from redis.backoff import NoBackoff
+from redis.retry import Retry as RedisRetry
+
+from ferryman.errors import ConfigurationError, StoreCorrupt, StoreDenied, StoreError, StoreFull, StoreUnavailable
+
+SCHEMES = ("memory", "embedded", "redis", "rediss", "unix")
+_READ_SIZE = 256 * 1024  # a batch of 500 small jobs in one read
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where jobs are kept."""
+
+    url: str = field(repr=False)
+    kind: str
+    """``memory``, ``embedded`` or ``server``."""
+    options: dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    """Keyword arguments for redis-py's connection."""
+    directory: Path | None = None
+    """Data directory of an embedded server."""
+
+    def __str__(self) -> str:
+        return mask(self.url)
+
+
+def mask(url: str) -> str:
+    """The URL without its password or query, fit for logs."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return parts._replace(query="").geturl()
+    user = parts.username or ""
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{user}:***@{host}", query="").geturl()
+
+
+def parse(url: str) -> Address:
+    """The address that `url` names. Raises `ConfigurationError`, without the URL's secrets in the message."""
+    scheme = url.split(":", 1)[0].lower() if "://" in url else ""
+    if scheme == "memory":
+        return Address(url, "memory")
+    if scheme == "embedded":
+        from ferryman.store import embedded
+
+        return Address(url, "embedded", directory=embedded.parse(url))
+    if scheme in ("redis+sentinel", "redis+cluster"):
+        raise ConfigurationError(f"{scheme}:// is not supported yet: use the address of the current master, redis://host:port/db")
+    if scheme not in SCHEMES:
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        raise ConfigurationError(f"store URL {mask(url)!r} is none of {known}")
+    try:
+        options = dict(sync_connection.parse_url(url))
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"store URL {mask(url)!r} cannot be read: {error}") from None
+    if scheme == "unix" and not options.get("path"):
+        raise ConfigurationError("a unix:// URL needs the socket's path, as in unix:///run/redis.sock?db=0")
+    _check_options(options, url)
+    return Address(url, "server", options)
+
+
+def _check_options(options: dict[str, Any], url: str) -> None:
+    kind = options["connection_class"]
+    known = {name for cls in kind.__mro__ if "__init__" in vars(cls) for name in inspect.signature(cls.__init__).parameters}
+    for name in options:
+        if name not in known and name != "connection_class":
+            raise ConfigurationError(f"store URL {mask(url)!r} has an option that redis-py does not know: {name!r}")
+
+
+def options_of(address: Address, timeout_s: float) -> dict[str, Any]:
+    """redis-py's keyword arguments, with every wait bounded and no retry behind our back."""
+    found = {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "socket_read_size": _READ_SIZE,
+        **address.options,
+        "retry_on_error": [],
+        "protocol": 2,
+        "decode_responses": False,
+    }
+    if address.kind == "embedded":
+        from ferryman.store import embedded
+
+        assert address.directory is not None
+        found["path"] = str(embedded.EmbeddedServer.start(address.directory).socket_path)
+        found["connection_class"] = sync_connection.UnixDomainSocketConnection
+    return found
+
+
+def connect(address: Address, timeout_s: float) -> sync_connection.AbstractConnection:
+    """A new connection, not yet opened."""
+    options = options_of(address, timeout_s)
+    kind = options.pop("connection_class")
+    connection: sync_connection.AbstractConnection = kind(retry=RedisRetry(NoBackoff(), 0), **options)
+    return connection
+
+
+_PASSING = (rx.ConnectionError, rx.TimeoutError, rx.ReadOnlyError, rx.ClusterDownError, rx.MasterDownError, OSError)
+_PASSING_WORDS = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "MISCONF", "NOREPLICAS", "BUSY ", "UNBLOCKED")
+
+
+def explain(error: Exception, address: Address) -> StoreError:
+    """One of our errors for one of redis-py's: what happened, where, and what to do."""
+    text = str(error)
+    where = f"Redis at {address}"
+    if isinstance(error, rx.AuthenticationError | rx.AuthorizationError | rx.NoPermissionError) or _starts(
+        text, "NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password"
+    ):
+        return StoreDenied(f"{where} refused the login or the command: {text}. Check the URL's user and password and the user's ACL.")
+    if isinstance(error, rx.OutOfMemoryError) or "OOM command not allowed" in text:
+        return StoreFull(
+            f"{where} is at its memory limit and takes no new jobs (policy noeviction). Workers go on and free memory; "
+            "raise maxmemory or drain the queues."
+        )
+    if "WRONGTYPE" in text:
+        return StoreCorrupt(f"{where} holds something at one of Ferryman's keys that Ferryman did not put there: {text}")
+    if isinstance(error, _PASSING) or any(word in text for word in _PASSING_WORDS):
+        return StoreUnavailable(f"{where} cannot be used at the moment: {text}")
+    if "unknown command" in text.lower():
+        return StoreError(f"{where} is too old or not a Redis: {text}. Ferryman needs Redis 6.2 or Valkey 7.2 and later.")
+    return StoreError(f"{where} answered with an error: {text}")
+
+
+def _starts(text: str, *words: str) -> bool:
+    return any(text.startswith(word) for word in words)

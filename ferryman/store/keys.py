@@ -1,0 +1,118 @@
+"""Every key that Ferryman keeps in Redis: its name, its type, its meaning. Nothing else makes a key's name.
+
+All keys of one queue carry the hash tag ``{queue}``, so a transition touches one slot, on a single server and on a cluster alike.
+Three keys are built inside scripts from a prefix that was passed in, because the id is known only there: ``attempts:<id>`` and
+``held:<holder>``/``started:<holder>`` of a holder found by the sweep; they share the tag and so the slot.
+
+======================  ==========  =============================================================================================
+key                     type        what
+======================  ==========  =============================================================================================
+``jobs``                hash        id -> envelope; an id is in here if and only if it is in exactly one of the places (*) below
+``ready``  (*)          list        ids in arrival order: pushed left, fetched right
+``ranked`` (*)          sorted set  ids that jump or wait behind the line: priority, shortest first; ties keep arrival order
+``rank``                hash        id -> rank, for as long as a ranked job lives (a retry returns to its rank)
+``delayed`` (*)         sorted set  ids by due time (ms): first runs and snoozes
+``retries`` (*)         sorted set  ids by due time (ms): their own budget, so a storm of retries does not delay the rest
+``held:<holder>`` (*)   set         ids that a worker holds; membership is ownership
+``dead`` (*)            sorted set  dead letters by the time they died (ms)
+``workers``             sorted set  holder -> end of its lease (ms): one entry a process, however many jobs it holds
+``holders``             set         every holder that may have a ``held`` set, so that one without a lease is found as well
+``started:<holder>``    set         suspects (jobs that a worker was lost with before) that this holder has begun to run
+``bell``                list        at most one token; what an idle worker blocks on
+``timer``               string      ``<holder> <due ms>``: the one worker that wakes when the next delayed job is due; with TTL
+``paused``              string      why the queue is paused; its existence is the fact
+``tries``               hash        id -> attempts made, once there was a failure
+``crashes``             hash        id -> ``<times>:<first ms>``: workers lost under this job
+``attempts:<id>``       list        records of failed attempts, newest last, capped
+``result:<id>``         string      how a job ended and what it returned; with TTL
+``failures``            hash        fingerprint -> times seen
+``ghosts``              set         ids cancelled while in ``ready``: their list entry is skipped when it comes up
+``seq``                 string      arrival counter of ranked jobs
+``producer:<lane>``     string      sequence of a connection's last enqueue; with TTL; makes a repeated enqueue harmless
+``stats:<minute>``      hash        counters per task; with TTL
+``durations``           hash        task -> learned run time (microseconds), where the queue's order asks for it
+``swept``               string      one sweep at a time for the whole fleet; with TTL
+======================  ==========  =============================================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+PLACES = ("ready", "ranked", "delayed", "retries", "dead")
+"""Where a job's id can be besides ``held:<holder>``."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueKeys:
+    """The keys of one queue."""
+
+    prefix: str
+    queue: str
+    stem: str = field(init=False)
+    jobs: str = field(init=False)
+    ready: str = field(init=False)
+    ranked: str = field(init=False)
+    rank: str = field(init=False)
+    delayed: str = field(init=False)
+    retries: str = field(init=False)
+    dead: str = field(init=False)
+    workers: str = field(init=False)
+    holders: str = field(init=False)
+    bell: str = field(init=False)
+    timer: str = field(init=False)
+    paused: str = field(init=False)
+    tries: str = field(init=False)
+    crashes: str = field(init=False)
+    failures: str = field(init=False)
+    ghosts: str = field(init=False)
+    seq: str = field(init=False)
+    durations: str = field(init=False)
+    swept: str = field(init=False)
+    done: str = field(init=False)
+    """Channel: ids of jobs that ended and kept a result, or died."""
+
+    def __post_init__(self) -> None:
+        stem = f"{self.prefix}:{{{self.queue}}}:"
+        object.__setattr__(self, "stem", stem)
+        for name in self.__slots__[3:]:
+            object.__setattr__(self, name, stem + name)
+
+    def held(self, holder: str) -> str:
+        return f"{self.stem}held:{holder}"
+
+    def started(self, holder: str) -> str:
+        return f"{self.stem}started:{holder}"
+
+    def attempts(self, local: str) -> str:
+        return f"{self.stem}attempts:{local}"
+
+    def result(self, local: str) -> str:
+        return f"{self.stem}result:{local}"
+
+    def producer(self, lane: str) -> str:
+        return f"{self.stem}producer:{lane}"
+
+    def stats(self, minute: int) -> str:
+        return f"{self.stem}stats:{minute}"
+
+
+@dataclass(frozen=True, slots=True)
+class FleetKeys:
+    """The keys that belong to the app and to no queue."""
+
+    prefix: str
+
+    @property
+    def queues(self) -> str:
+        """Set: names of queues that were ever used."""
+        return f"{self.prefix}:queues"
+
+    @property
+    def fleet(self) -> str:
+        """Sorted set: worker id -> end of its note (ms)."""
+        return f"{self.prefix}:fleet"
+
+    def worker(self, worker_id: str) -> str:
+        """String with TTL: what a worker says of itself (msgpack)."""
+        return f"{self.prefix}:worker:{worker_id}"

@@ -1,0 +1,64 @@
+#!lua flags=allow-oom
+-- Finish jobs: they leave Redis, and what they returned stays behind for as long as their task wants.
+--
+-- KEYS  jobs held rank tries crashes stats done, then one `result` key for each result, then one `attempts` key for each history
+-- ARGV  count fields results histories   how many of each follow
+--       ids...            the results' jobs first, in the order of their keys
+--       field, by ...     counters for `stats`
+--       ttl_ms, record    for each result
+--       id, ttl_ms        for each history: how long the records of failed attempts stay; 0: they go
+-- REPLY {held, refused ids...}
+-- COST  O(ids)
+-- KEEPS an ack by a holder that does not hold the job changes nothing of the job
+-- @include own
+local jobs, held, rank_of, tries, crashes, stats, done = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local count, fields, results, histories = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local at = 5
+
+local owned, refused = own(held, { unpack(ARGV, at, at + count - 1) })
+local ids = { unpack(ARGV, at, at + results - 1) }
+at = at + count
+local mine
+if #refused > 0 then
+  mine = {}
+  for i = 1, #owned do
+    mine[owned[i]] = true
+  end
+end
+if #owned > 0 then
+  redis.call('HDEL', jobs, unpack(owned))
+  redis.call('SREM', held, unpack(owned))
+  for _, of_few in ipairs({ rank_of, tries, crashes }) do
+    if redis.call('EXISTS', of_few) == 1 then
+      redis.call('HDEL', of_few, unpack(owned))
+    end
+  end
+end
+
+if fields > 0 and #owned > 0 then
+  for i = at, at + fields * 2 - 1, 2 do
+    redis.call('HINCRBY', stats, ARGV[i], ARGV[i + 1])
+  end
+  redis.call('EXPIRE', stats, 259200)
+end
+at = at + fields * 2
+
+local ended = {}
+for i = 1, results do
+  if not mine or mine[ids[i]] then
+    redis.call('SET', KEYS[7 + i], ARGV[at + 1], 'PX', ARGV[at])
+    ended[#ended + 1] = ids[i]
+  end
+  at = at + 2
+end
+if #ended > 0 then
+  redis.call('PUBLISH', done, table.concat(ended, ' '))
+end
+
+for i = 1, histories do
+  if not mine or mine[ARGV[at]] then
+    redis.call('PEXPIRE', KEYS[7 + results + i], ARGV[at + 1]) -- a TTL of 0 deletes
+  end
+  at = at + 2
+end
+return { redis.call('SCARD', held), unpack(refused) }

@@ -1,0 +1,38 @@
+#!lua flags=allow-oom
+-- Take a job that no worker holds out of its queue for good.
+--
+-- KEYS  jobs delayed retries ranked dead holders ready ghosts rank tries crashes result attempts done
+-- ARGV  id stem ttl_ms record
+--       record  how it ended, kept for ttl_ms; '' keeps nothing
+-- REPLY 'cancelled' | 'running' (a worker holds it: nothing was done) | 'gone'
+-- COST  O(holders + log(queue))
+-- KEEPS one-place: an entry that stays behind in `ready` is a ghost and counted as one
+local jobs, delayed, retries, ranked, dead, holders, ready = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
+local ghosts, rank_of, tries, crashes, result, attempts, done =
+  KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+local id, stem, ttl, record = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+
+if redis.call('HEXISTS', jobs, id) == 0 then
+  return 'gone'
+end
+for _, candidate in ipairs(redis.call('SMEMBERS', holders)) do
+  if redis.call('SISMEMBER', stem .. 'held:' .. candidate, id) == 1 then
+    return 'running'
+  end
+end
+local found = redis.call('ZREM', delayed, id) + redis.call('ZREM', retries, id) + redis.call('ZREM', ranked, id)
+  + redis.call('ZREM', dead, id)
+if found == 0 then
+  -- Searching the list would cost as much as the queue is long. The entry stays and is skipped when it comes up.
+  redis.call('SADD', ghosts, id)
+end
+redis.call('HDEL', jobs, id)
+redis.call('HDEL', rank_of, id)
+redis.call('HDEL', tries, id)
+redis.call('HDEL', crashes, id)
+redis.call('UNLINK', attempts)
+if record ~= '' then
+  redis.call('SET', result, record, 'PX', ttl)
+  redis.call('PUBLISH', done, id)
+end
+return 'cancelled'

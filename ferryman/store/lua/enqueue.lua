@@ -1,0 +1,112 @@
+#!lua
+-- Hand over jobs. All or nothing; carried out once however often it is sent, as long as the lane repeats its sequence number.
+--
+-- KEYS  jobs ready ranked rank delayed bell ghosts seq producer results...
+--       results: one for each job, only in mode 'ids'
+-- ARGV  lane_seq  sequence of the producer's lane; not above the last one seen = this call was carried out before
+--       mode      'new' (generated ids: cannot exist) | 'ids' (chosen by the user: those that exist are left alone)
+--       due       '' | '+<ms>' from now | '<ms>' since the epoch
+--       rank      '' | a priority: higher runs first, below zero behind the line
+--       cost      expected run time in ms for a queue in order 'shortest', else ''
+--       then      id, envelope, id, envelope, ...
+-- REPLY {created, existing ids...}; {-1} for a repetition
+-- COST  O(jobs)
+-- KEEPS one-place: an id gets its body and its place in one step
+-- @include now
+-- @include ring
+local jobs, ready, ranked, rank_of, delayed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local bell, ghosts, seq, producer = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local lane_seq, mode, due, priority, cost = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local FIRST = 6
+
+local last = redis.call('GET', producer)
+if last and tonumber(last) >= lane_seq then
+  return { -1 }
+end
+
+local ids, existing, inherited = {}, {}, 0
+local elsewhere = due ~= '' or priority ~= '' or cost ~= ''
+if mode == 'new' then
+  for i = FIRST, #ARGV, 2 do
+    ids[#ids + 1] = ARGV[i]
+  end
+  redis.call('HSET', jobs, unpack(ARGV, FIRST))
+else
+  for i = FIRST, #ARGV, 2 do
+    local id = ARGV[i]
+    if redis.call('HEXISTS', jobs, id) == 1 or redis.call('EXISTS', KEYS[10 + (i - FIRST) / 2]) == 1 then
+      existing[#existing + 1] = id
+    else
+      redis.call('HSET', jobs, id, ARGV[i + 1])
+      -- A cancelled job's entry is still in `ready`. A second entry would let two workers take the one body, so a new job for the
+      -- same list inherits the old entry, and its turn; only one that goes elsewhere pays for a search of the list.
+      local ghost = redis.call('SREM', ghosts, id) == 1
+      if ghost and elsewhere then
+        redis.call('LREM', ready, 1, id)
+      end
+      if ghost and not elsewhere then
+        inherited = inherited + 1
+      else
+        ids[#ids + 1] = id
+      end
+    end
+  end
+end
+-- The marker outlives every retry of this call, and a late original that a slow server reads after its own retry.
+redis.call('SET', producer, lane_seq, 'EX', 900)
+if inherited > 0 then
+  ring(bell)
+end
+if #ids == 0 then
+  return { inherited, unpack(existing) }
+end
+
+local ranks
+if priority ~= '' or cost ~= '' then
+  -- One number holds three: priority before run time before arrival. 2^53 is where doubles stop being exact.
+  local arrival = redis.call('INCRBY', seq, #ids) - #ids
+  local base = -(tonumber(priority) or 0) * 4398046511104 -- 2^42
+  if cost ~= '' then
+    base = base + math.min(math.floor(tonumber(cost)), 67108863) * 65536 -- 26 bits of ms, 16 bits of arrival
+  end
+  ranks = {}
+  for i = 1, #ids do
+    local order = arrival + i
+    if cost ~= '' then
+      order = order % 65536
+    end
+    ranks[#ranks + 1] = ids[i]
+    ranks[#ranks + 1] = string.format('%.0f', base + order)
+  end
+  redis.call('HSET', rank_of, unpack(ranks))
+end
+
+if due ~= '' then
+  local now = now_ms()
+  local at = tonumber(due)
+  if string.sub(due, 1, 1) == '+' then
+    at = now + at
+  end
+  local head = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
+  local scored = {}
+  for i = 1, #ids do
+    scored[#scored + 1] = string.format('%.0f', at)
+    scored[#scored + 1] = ids[i]
+  end
+  redis.call('ZADD', delayed, unpack(scored))
+  if not head or at < tonumber(head) then
+    ring(bell) -- the timer's keeper waits for a later moment than this one
+  end
+elseif ranks then
+  local scored = {}
+  for i = 1, #ranks, 2 do
+    scored[#scored + 1] = ranks[i + 1]
+    scored[#scored + 1] = ranks[i]
+  end
+  redis.call('ZADD', ranked, unpack(scored))
+  ring(bell)
+else
+  redis.call('LPUSH', ready, unpack(ids))
+  ring(bell)
+end
+return { #ids + inherited, unpack(existing) }

@@ -1,0 +1,89 @@
+#!lua flags=allow-oom
+-- Take the jobs back from a holder that is gone, and count a crash for those that it was running.
+--
+-- KEYS  workers holders held started ready ranked rank crashes jobs tries timer bell
+-- ARGV  holder
+--       forced     '1': its supervisor saw it die; '0': only if its lease has lapsed
+--       batch      how many jobs to move at most
+--       limit      this many crashes within the window condemn a job
+--       window_ms
+--       charge     'all': nobody knows what was running (a whole machine is gone) | 'named': the ids that follow were
+--       ids...
+-- REPLY {left, {moved ids}, {condemned ids}, {their envelopes}, {their attempts made}}; {-1}: the lease lives
+--       left       jobs that this holder still holds: bury the condemned and call again until it is 0
+--       condemned  still held; the caller buries them, who knows their task
+-- COST  O(batch)
+-- KEEPS one-place; a crash burns no attempt
+-- @include now
+-- @include ring
+-- @include line
+local workers, holders, held, started = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local ready, ranked, rank_of, crashes, jobs, tries, timer, bell =
+  KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local holder, forced, batch, limit, window = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local charge = ARGV[6]
+local now = now_ms()
+
+local lease = redis.call('ZSCORE', workers, holder)
+if forced ~= '1' and lease and tonumber(lease) > now then
+  return { -1 }
+end
+-- From here on the holder is gone: should it still live, its next heartbeat tells it so. It stays among `holders` until nothing is
+-- left, so a recovery that is itself cut short is found by the next sweep.
+redis.call('ZREM', workers, holder)
+
+local named = {}
+for i = 7, #ARGV do
+  named[ARGV[i]] = true
+end
+
+local found = redis.call('SRANDMEMBER', held, batch)
+local moved, condemned = {}, {}
+for i = 1, #found do
+  local id = found[i]
+  local charged = named[id]
+  local known = redis.call('HGET', crashes, id)
+  if charge == 'all' then
+    -- A suspect is charged only if it was announced. One seen for the first time may have been running: it becomes a suspect.
+    charged = not known or redis.call('SISMEMBER', started, id) == 1
+  end
+  local times, since = 0, now
+  if known then
+    local t, s = string.match(known, '^(%d+):(%d+)$')
+    if t and now - tonumber(s) < window then
+      times, since = tonumber(t), tonumber(s)
+    end
+  end
+  if charged and times < limit then
+    times = times + 1
+    redis.call('HSET', crashes, id, times .. ':' .. string.format('%.0f', since))
+    redis.call('SREM', started, id) -- a recovery that runs again does not charge again
+  end
+  if times >= limit then
+    condemned[#condemned + 1] = id
+  else
+    moved[#moved + 1] = id
+  end
+end
+if #moved > 0 then
+  table.sort(moved) -- a set has no order, ids have: arrival
+  stand(moved, true, ready, ranked, rank_of)
+  redis.call('SREM', held, unpack(moved))
+  ring(bell)
+end
+local envelopes, tried = {}, {}
+if #condemned > 0 then
+  envelopes = redis.call('HMGET', jobs, unpack(condemned))
+  tried = redis.call('HMGET', tries, unpack(condemned))
+end
+local left = redis.call('SCARD', held)
+if left == 0 then
+  redis.call('SREM', holders, holder)
+  redis.call('DEL', started)
+end
+local kept = redis.call('GET', timer)
+if kept and string.sub(kept, 1, #holder + 1) == holder .. ' ' then
+  redis.call('DEL', timer)
+  ring(bell)
+end
+return { left, moved, condemned, envelopes, tried }

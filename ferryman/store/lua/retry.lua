@@ -1,0 +1,50 @@
+#!lua flags=allow-oom
+-- Give held jobs a later turn: after a failed attempt, or because the task snoozed.
+--
+-- KEYS  held waiting tries bell, then one `attempts` key for each job
+--       waiting  `retries` for a failed attempt, `delayed` for a snooze
+-- ARGV  cap  how many records of attempts to keep of a job
+--       then for each job: id, delay_ms, attempts made, record ('' = none)
+-- REPLY refused ids
+-- COST  O(jobs * log(waiting))
+-- KEEPS one-place; ownership
+-- @include now
+-- @include ring
+-- @include own
+local held, waiting, tries, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local cap = tonumber(ARGV[1])
+local now = now_ms()
+
+local ids = {}
+for i = 2, #ARGV, 4 do
+  ids[#ids + 1] = ARGV[i]
+end
+local _, refused = own(held, ids)
+local foreign = {}
+for i = 1, #refused do
+  foreign[refused[i]] = true
+end
+
+local head = tonumber(redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')[2] or 'inf')
+local first = math.huge
+for i = 2, #ARGV, 4 do
+  local id, delay, made, record = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[i + 3]
+  if not foreign[id] then
+    local at = now + delay
+    redis.call('ZADD', waiting, string.format('%.0f', at), id)
+    redis.call('SREM', held, id)
+    if made > 0 then
+      redis.call('HSET', tries, id, made)
+    end
+    if record ~= '' then
+      local attempts = KEYS[4 + (i + 2) / 4]
+      redis.call('RPUSH', attempts, record)
+      redis.call('LTRIM', attempts, -cap, -1)
+    end
+    first = math.min(first, at)
+  end
+end
+if first < head then
+  ring(bell) -- whoever keeps the timer waits for a later moment
+end
+return refused

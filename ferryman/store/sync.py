@@ -1,0 +1,279 @@
+"""Carry transitions out over blocking connections.
+
+A `Link` is one connection that speaks transitions, singly or pipelined. A `Lane` is a link with a name and a sequence number, which is
+what makes a repeated enqueue harmless: Redis remembers the last number of each lane. A `Pool` hands out lanes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, TypeVar
+
+import redis.exceptions as rx
+
+from ferryman.errors import StoreUnavailable
+from ferryman.store.connection import Address, connect, explain
+from ferryman.store.scripts import Script
+from ferryman.store.transitions import Transition
+
+R = TypeVar("R")
+Operation = Generator[Any, Any, R]
+"""Several steps written once for both faces: yields transitions or commands (tuples), is sent what they read, returns the outcome."""
+
+
+class Link:
+    """One connection. Not for two threads at once."""
+
+    def __init__(self, address: Address, timeout_s: float) -> None:
+        self.address = address
+        self._timeout_s = timeout_s
+        self._connection = connect(address, timeout_s)
+        self._shas: dict[Script, str] = {}
+
+    def close(self) -> None:
+        """Drop the connection; the next call opens a new one."""
+        with contextlib.suppress(Exception):
+            self._connection.disconnect()
+        if self.address.kind == "embedded":
+            self._connection = connect(self.address, self._timeout_s)
+
+    def fileno(self) -> int:
+        """The socket, to wait on. Raises `StoreUnavailable` if it is closed."""
+        sock = self._connection._sock  # noqa: SLF001 (redis-py has no public name for it)
+        if sock is None:
+            raise StoreUnavailable(f"Redis at {self.address}: the connection is closed")
+        return int(sock.fileno())
+
+    def command(self, *words: Any) -> Any:
+        """Send one plain command and read its reply. Raises a `StoreError`."""
+        try:
+            self._connection.send_command(*words)
+            return self._connection.read_response(disable_decoding=True)
+        except (rx.RedisError, OSError) as error:
+            raise explain(error, self.address) from error
+
+    def send(self, *words: Any) -> None:
+        """Send one command and leave its reply for `receive`."""
+        try:
+            self._connection.send_command(*words)
+        except (rx.RedisError, OSError) as error:
+            raise explain(error, self.address) from error
+
+    def receive(self) -> Any:
+        """The reply to what was sent first."""
+        try:
+            return self._connection.read_response(disable_decoding=True)
+        except (rx.RedisError, OSError) as error:
+            raise explain(error, self.address) from error
+
+    def has_more(self) -> bool:
+        """Whether a reply can be received without waiting."""
+        try:
+            return bool(self._connection.can_read(0))
+        except (rx.RedisError, OSError) as error:
+            raise explain(error, self.address) from error
+
+    def run(self, transition: Transition[R]) -> R:
+        """Carry out one transition, once. Raises a `StoreError`."""
+        script = transition.script
+        sha = self._shas.get(script) or self._prepare(script)
+        try:
+            self._connection.send_command("EVALSHA", sha, len(transition.keys), *transition.keys, *transition.args)
+            reply = self._connection.read_response(disable_decoding=True)
+        except rx.NoScriptError:  # the server restarted, or somebody flushed its scripts; nothing was carried out
+            self._load(script)
+            return self.run(transition)
+        except (rx.RedisError, OSError) as error:
+            raise explain(error, self.address) from error
+        return transition.read(reply)
+
+    def pipeline(self, transitions: Sequence[Transition[Any]]) -> list[Any]:
+        """Carry out several transitions in one round trip, in order; a reply may be a `StoreError`, which is returned, not raised.
+
+        Raises `StoreUnavailable` when the connection is lost: then nobody knows which were carried out.
+        """
+        connection = self._connection
+        try:
+            packed: list[bytes] = []
+            for transition in transitions:
+                script = transition.script
+                sha = self._shas.get(script) or self._prepare(script)
+                packed.extend(
+                    connection.pack_command("EVALSHA", sha, len(transition.keys), *transition.keys, *transition.args)
+                )
+            connection.send_packed_command([b"".join(packed)])
+            replies = [self._reply(transition) for transition in transitions]
+        except (rx.RedisError, OSError) as error:
+            raise explain(error, self.address) from error
+        for index, transition in enumerate(transitions):
+            if isinstance(replies[index], rx.NoScriptError):
+                self._load(transition.script)
+                replies[index] = self.run(transition)
+        return replies
+
+    def _reply(self, transition: Transition[Any]) -> Any:
+        try:
+            return transition.read(self._connection.read_response(disable_decoding=True))
+        except rx.NoScriptError as error:
+            return error
+        except (rx.ConnectionError, rx.TimeoutError):
+            raise
+        except rx.RedisError as error:
+            return explain(error, self.address)
+
+    def _prepare(self, script: Script) -> str:
+        self._load(script)
+        return self._shas[script]
+
+    def _load(self, script: Script) -> None:
+        """Make the script known to the server: with its flags if the server reads them (Redis 7, Valkey), else without."""
+        try:
+            self._connection.send_command("SCRIPT", "LOAD", script.flagged)
+            self._connection.read_response()
+            self._shas[script] = script.flagged_sha
+        except rx.ResponseError as error:
+            if isinstance(error, rx.NoPermissionError | rx.AuthenticationError | rx.OutOfMemoryError | rx.ReadOnlyError):
+                raise explain(error, self.address) from error
+            self._load_plain(script)
+        except (rx.RedisError, OSError) as error:
+            raise explain(error, self.address) from error
+
+    def _load_plain(self, script: Script) -> None:
+        try:
+            self._connection.send_command("SCRIPT", "LOAD", script.plain)
+            self._connection.read_response()
+            self._shas[script] = script.plain_sha
+        except (rx.RedisError, OSError) as error:
+            raise explain(error, self.address) from error
+
+
+class Lane(Link):
+    """A link of a producer. Its calls are serial, so Redis can tell a repeated one by its number."""
+
+    def __init__(self, address: Address, timeout_s: float) -> None:
+        super().__init__(address, timeout_s)
+        self.name = os.urandom(6).hex()
+        self._last = 0
+
+    def next_seq(self) -> int:
+        """The number of the next enqueue on this lane."""
+        self._last += 1
+        return self._last
+
+
+class Pool:
+    """Lanes for the threads of one process. A forked child starts with none: two processes must not share a socket."""
+
+    def __init__(self, address: Address, *, timeout_s: float, patience_s: float, most: int = 64) -> None:
+        self.address = address
+        self._timeout_s = timeout_s
+        self._patience_s = patience_s
+        self._free: deque[Lane] = deque()
+        self._permits = threading.BoundedSemaphore(most)
+        self._most = most
+        _pools.add(self)
+
+    @contextlib.contextmanager
+    def lane(self) -> Iterator[Lane]:
+        """A lane for this thread alone. Waits if all are taken; raises `StoreUnavailable` after the pool's patience."""
+        lane = self._take()
+        try:
+            yield lane
+        finally:
+            self._give(lane)
+
+    def _take(self) -> Lane:
+        if not self._permits.acquire(timeout=max(self._patience_s, self._timeout_s)):
+            raise StoreUnavailable(f"all {self._most} connections to Redis at {self.address} are taken")
+        try:
+            return self._free.pop()
+        except IndexError:
+            try:
+                return self._make()
+            except BaseException:
+                self._permits.release()
+                raise
+
+    def _make(self) -> Lane:
+        return Lane(self.address, self._timeout_s)
+
+    def _give(self, lane: Lane) -> None:
+        self._free.append(lane)
+        self._permits.release()
+
+    def run(self, step: Transition[R] | Callable[[Lane], Transition[R]]) -> R:
+        """Carry out a transition, again if the connection is lost and repeating does no harm, for as long as patience lasts.
+
+        A callable makes the transition for the lane it runs on, as an enqueue needs.
+        """
+        lane = self._take()
+        try:
+            transition = step(lane) if callable(step) else step
+            try:
+                return lane.run(transition)
+            except StoreUnavailable as error:
+                return self._again(lane, transition, error)
+        finally:
+            self._give(lane)
+
+    def _again(self, lane: Lane, transition: Transition[R], error: StoreUnavailable) -> R:
+        deadline = time.monotonic() + self._patience_s
+        pause = 0.02
+        while transition.repeatable and time.monotonic() + pause < deadline:
+            lane.close()
+            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (spreads the fleet's reconnects)
+            pause = min(pause * 2, 0.5)
+            try:
+                return lane.run(transition)
+            except StoreUnavailable as latest:
+                error = latest
+        lane.close()
+        raise error
+
+    def command(self, *words: Any) -> Any:
+        """One plain command that reads, or that may be repeated."""
+        with self.lane() as lane:
+            try:
+                return lane.command(*words)
+            except StoreUnavailable:
+                lane.close()
+                return lane.command(*words)
+
+    def drive(self, operation: Operation[R]) -> R:
+        """Run an operation to its end."""
+        reply: Any = None
+        try:
+            while True:
+                step = operation.send(reply)
+                reply = self.command(*step) if isinstance(step, tuple) else self.run(step)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+
+    def close(self) -> None:
+        """Close the connections that are free."""
+        while self._free:
+            self._free.pop().close()
+
+    def forget(self) -> None:
+        """In a forked child: leave the parent's connections to the parent."""
+        self._free = deque()
+        self._permits = threading.BoundedSemaphore(self._most)
+
+
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for pool in list(_pools):
+        pool.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)

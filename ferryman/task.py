@@ -1,0 +1,128 @@
+"""A registered callable and how it is handed over: ``task.enqueue(...)`` takes what the function takes, and no more."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
+
+from ferryman.arguments import ArgumentCodec
+from ferryman.hooks import Around, Hooks, check_around
+from ferryman.job import Job
+from ferryman.options import CallOptions, Options
+
+if TYPE_CHECKING:
+    from ferryman.app import Ferryman
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Task(Generic[P, R]):
+    """A callable that workers may run. Calling it runs it here and now, as if it were not decorated."""
+
+    def __init__(self, app: Ferryman, fn: Callable[P, R], name: str, options: Options) -> None:
+        self.app = app
+        self.fn = fn
+        self.name = name
+        self.defaults = options
+        self.codec = ArgumentCodec(fn, name=name)
+        self.is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
+        self.hooks = Hooks()
+        self.__doc__ = fn.__doc__
+        self.__name__ = getattr(fn, "__name__", name)
+        self.__wrapped__ = fn
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.fn(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+    def options(self, **options: Unpack[CallOptions]) -> Bound[P, R]:
+        """The same task with options for one call: ``task.options(delay=60, priority=5).enqueue(42)``. Raises `InvalidOption`."""
+        return Bound(self, self.defaults.override(**options))
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """Hand a job over. Once this returns, the job is Redis's and survives this process.
+
+        Raises `InvalidArguments` or `PayloadTooLarge` before anything is sent; `StoreFull`; `StoreUnavailable` if Redis does not
+        answer within the app's patience: then the job may or may not have been enqueued, and with ``options(id=...)`` a retry is safe.
+        """
+        return self.app.producer.submit(self, self.defaults, args, kwargs)
+
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """As `enqueue`, on the running event loop."""
+        return await self.app.producer.asubmit(self, self.defaults, args, kwargs)
+
+    def enqueue_many(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
+        """Hand over one job for each tuple of positional arguments, in order, 500 a round trip.
+
+        Every call is checked before the first is sent. Raises as `enqueue`; if Redis goes away midway, the error's ``enqueued`` says
+        how many were handed over.
+        """
+        return self.app.producer.submit_many(self, self.defaults, calls)
+
+    async def aenqueue_many(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
+        """As `enqueue_many`, on the running event loop."""
+        return await self.app.producer.asubmit_many(self, self.defaults, calls)
+
+    def around_run(self, hook: Around) -> Around:
+        """Register a generator function that wraps each attempt of this task. Inside the app's own hooks."""
+        self.hooks.around_run.append(check_around(hook))
+        return hook
+
+    def around_enqueue(self, hook: Around) -> Around:
+        """Register a generator function that wraps each enqueue of this task."""
+        self.hooks.around_enqueue.append(check_around(hook, sync_only=True))
+        return hook
+
+
+class Bound(Generic[P, R]):
+    """A task with the options of one call."""
+
+    __slots__ = ("_options", "_task")
+
+    def __init__(self, task: Task[P, R], options: Options) -> None:
+        self._task = task
+        self._options = options
+
+    def options(self, **options: Unpack[CallOptions]) -> Bound[P, R]:
+        """More options on top of these."""
+        return Bound(self._task, self._options.override(**options))
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """As `Task.enqueue`, with these options."""
+        return self._task.app.producer.submit(self._task, self._options, args, kwargs)
+
+    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
+        """As `enqueue`, on the running event loop."""
+        return await self._task.app.producer.asubmit(self._task, self._options, args, kwargs)
+
+    def enqueue_many(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
+        """As `Task.enqueue_many`, with these options."""
+        return self._task.app.producer.submit_many(self._task, self._options, calls)
+
+    async def aenqueue_many(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
+        """As `enqueue_many`, on the running event loop."""
+        return await self._task.app.producer.asubmit_many(self._task, self._options, calls)
+
+
+def name_of(fn: Callable[..., Any]) -> str:
+    """``package.module:qualified.name``: what workers know the task by.
+
+    A script run as ``python shop.py`` or ``python -m shop.jobs`` is ``__main__`` here but has its real name in a worker, so the real
+    name is used.
+    """
+    module = getattr(fn, "__module__", None) or "unknown"
+    if module == "__main__":
+        main = sys.modules["__main__"]
+        spec = getattr(main, "__spec__", None)
+        if spec is not None and spec.name:
+            module = spec.name.removesuffix(".__main__")
+        elif file := getattr(main, "__file__", None):
+            module = file.rpartition("/")[2].removesuffix(".py")
+    return f"{module}:{getattr(fn, '__qualname__', type(fn).__qualname__)}"
+
+
