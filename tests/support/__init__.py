@@ -1,0 +1,1 @@
+"""What tests stand on: throwaway servers, fixtures, waiting for conditions."""
