@@ -1,13 +1,13 @@
 """Ferryman carries work from a Python application to a fleet of workers, through Redis, and loses none of it.
 
-    from ferryman import Ferryman
+from ferryman import Ferryman
 
-    app = Ferryman("redis://localhost:6379/0")
+app = Ferryman("redis://localhost:6379/0")
 
-    @app.task(queue="mail")
-    def send_welcome(user_id: int) -> str: ...
+@app.task(queue="mail")
+def send_welcome(user_id: int) -> str: ...
 
-    job = send_welcome.enqueue(42)
+job = send_welcome.enqueue(42)
 """
 
 from importlib.metadata import version

@@ -1,4 +1,6 @@
-"""`Ferryman`: one configured system. It holds the registry of tasks, the settings and the connections, and is otherwise a doorway."""
+"""`Ferryman`: one configured system. It holds the registry of tasks, the settings and the connections, and is
+otherwise a doorway.
+"""
 
 from __future__ import annotations
 
@@ -28,31 +30,37 @@ R = TypeVar("R")
 class Ferryman:
     """A configured system: ``app = Ferryman("redis://localhost:6379/0")``.
 
-    Without a URL the setting ``FERRYMAN_URL`` says where jobs are kept. Nothing is connected before the first call that needs it, so
-    an app may be made at import time. Further keyword arguments are settings, see `ferryman.settings`; ``retry`` is the policy of
-    tasks that name none. Raises `ConfigurationError`.
+    Without a URL the setting ``FERRYMAN_URL`` says where jobs are kept. Nothing is connected before the first
+    call that needs it, so an app may be made at import time. Further keyword arguments are settings, see
+    `ferryman.settings`; ``retry`` is the policy of tasks that name none. Raises `ConfigurationError`.
     """
 
-    def __init__(self, url: str | None = None, *, retry: Retry | int | bool | None = True, **configuration: Any) -> None:
+    def __init__(
+        self, url: str | None = None, *, retry: Retry | int | bool | None = True, **configuration: Any
+    ) -> None:
         self.settings = settings.load({"url": url, **configuration})
         self.tasks: dict[str, Task[..., Any]] = {}
         self.hooks = Hooks()
         self.payloads = Payloads.of(self.settings)
         self._orders: dict[str, Order] = {}
         self._defaults = Options(
-            queue=ids.check_queue(self.settings.default_queue), retry=Retry() if retry is True else Retry.of(retry)
+            queue=ids.check_queue(self.settings.default_queue),
+            retry=Retry() if retry is True else Retry.of(retry),
         )
 
     def __repr__(self) -> str:
         return f"<Ferryman {self.store.address}>"
 
-    # Parts that reach for Redis are made at their first use, so an app that only registers tasks costs nothing.
+    # Parts that reach for Redis are made at their first use, so an app that only registers tasks costs
+    # nothing.
 
     @functools.cached_property
     def store(self) -> Store:
         """Where the jobs are kept."""
         chosen = self.settings
-        return Store(chosen.url, prefix=chosen.prefix, timeout_s=chosen.timeout_s, patience_s=chosen.patience_s)
+        return Store(
+            chosen.url, prefix=chosen.prefix, timeout_s=chosen.timeout_s, patience_s=chosen.patience_s
+        )
 
     @functools.cached_property
     def producer(self) -> Producer:
@@ -77,7 +85,7 @@ class Ferryman:
         """Close the running event loop's connections."""
         await self.store.apool.close()
 
-    # -- tasks ---------------------------------------------------------------------------------------------------------
+    # -- tasks -----------------------------------------------------------------------------------------------
 
     @overload
     def task(self, fn: Callable[P, R], /) -> Task[P, R]: ...
@@ -88,10 +96,11 @@ class Ferryman:
     def task(
         self, fn: Callable[P, R] | None = None, /, *, name: str | None = None, **options: Unpack[TaskOptions]
     ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
-        """Register a function, sync or async, as a task: ``@app.task`` or ``@app.task(queue="mail", retry=Retry(5), timeout=30)``.
+        """Register a function, sync or async, as a task: ``@app.task`` or ``@app.task(queue="mail",
+        retry=Retry(5), timeout=30)``.
 
-        The name that workers know it by is ``module:function`` unless given. Raises `ConfigurationError` for a name that is taken or
-        a parameter that cannot travel, `InvalidOption` for an option out of bounds.
+        The name that workers know it by is ``module:function`` unless given. Raises `ConfigurationError` for
+        a name that is taken or a parameter that cannot travel, `InvalidOption` for an option out of bounds.
         """
 
         def register(fn: Callable[P, R]) -> Task[P, R]:
@@ -100,14 +109,18 @@ class Ferryman:
             if "result_ttl" not in options and task.codec.returns_value:
                 task.defaults = _with_result(task.defaults, self.settings.result_ttl_s)
             if task.name in self.tasks and self.tasks[task.name].fn is not fn:
-                raise ConfigurationError(f"task {task.name!r} is registered twice; give one of them name='...'")
+                raise ConfigurationError(
+                    f"task {task.name!r} is registered twice; give one of them name='...'"
+                )
             self.tasks[task.name] = task
             return task
 
         return register if fn is None else register(fn)
 
     def task_for(self, task: str | Task[..., Any] | Callable[..., Any]) -> Task[..., Any]:
-        """The task of that name or function. A name that is not registered here is taken on trust: a worker may know it."""
+        """The task of that name or function. A name that is not registered here is taken on trust: a worker
+        may know it.
+        """
         if isinstance(task, Task):
             return task
         name = task if isinstance(task, str) else name_of(task)
@@ -126,22 +139,31 @@ class Ferryman:
             return self.tasks[name]
         except KeyError:
             near = difflib.get_close_matches(name, self.tasks, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {len(self.tasks)}; is its module imported?"
+            hint = (
+                f"did you mean {near[0]!r}?"
+                if near
+                else f"there are {len(self.tasks)}; is its module imported?"
+            )
             raise UnknownTask(f"no task {name!r} is registered with this app; {hint}") from None
 
-    # -- queues and jobs -----------------------------------------------------------------------------------------------
+    # -- queues and jobs -------------------------------------------------------------------------------------
 
     def queue(self, name: str, *, order: Order | None = None) -> Queue:
-        """A queue's handle. `order` declares in which order it is worked: ``fifo`` (default), ``lifo`` or ``shortest`` job first.
+        """A queue's handle. `order` declares in which order it is worked: ``fifo`` (default), ``lifo`` or
+        ``shortest`` job first.
 
         Producers and workers must declare the same order, so declare it where the tasks are defined.
         """
         queue = Queue(self, name)
         if order is not None:
             if order not in ORDERS:
-                raise ConfigurationError(f"queue {name!r}: order {order!r} must be one of {', '.join(ORDERS)}")
+                raise ConfigurationError(
+                    f"queue {name!r}: order {order!r} must be one of {', '.join(ORDERS)}"
+                )
             if self._orders.setdefault(name, order) != order:
-                raise ConfigurationError(f"queue {name!r} is declared {self._orders[name]!r} and {order!r}; choose one order")
+                raise ConfigurationError(
+                    f"queue {name!r} is declared {self._orders[name]!r} and {order!r}; choose one order"
+                )
         return queue
 
     def queue_order(self, name: str) -> Order:
@@ -154,11 +176,13 @@ class Ferryman:
         return (Queue(self, name) for name in sorted(item.decode() for item in names))
 
     def job(self, job_id: str) -> Job[Any]:
-        """The handle of a job from its id alone. Raises `InvalidOption` for what is no job id; asks Redis nothing."""
+        """The handle of a job from its id alone. Raises `InvalidOption` for what is no job id; asks Redis
+        nothing.
+        """
         local, queue = ids.split(job_id)
         return Job(self, local, queue)
 
-    # -- hooks ---------------------------------------------------------------------------------------------------------
+    # -- hooks -----------------------------------------------------------------------------------------------
 
     def on_startup(self, hook: Lifecycle) -> Lifecycle:
         """Call this, sync or async, in each worker process before it takes its first job."""
@@ -171,7 +195,9 @@ class Ferryman:
         return hook
 
     def around_enqueue(self, hook: Around) -> Around:
-        """Wrap each enqueue in a generator function with one ``yield``; it is given an `EnqueueRequest` that it may change."""
+        """Wrap each enqueue in a generator function with one ``yield``; it is given an `EnqueueRequest` that
+        it may change.
+        """
         self.hooks.around_enqueue.append(check_around(hook))
         return hook
 

@@ -1,8 +1,8 @@
 """The immutable wire record of a job: what Redis keeps for it, and nothing else.
 
-A msgpack array, so that an envelope of a small job is some 60 bytes. Arguments stay encoded (`msgspec.Raw`) until the task that knows
-their types decodes them. Only options that differ from the task's own travel; the worker's registry supplies the rest, so a changed
-default also holds for the jobs that already wait.
+A msgpack array, so that an envelope of a small job is some 60 bytes. Arguments stay encoded (`msgspec.Raw`)
+until the task that knows their types decodes them. Only options that differ from the task's own travel; the
+worker's registry supplies the rest, so a changed default also holds for the jobs that already wait.
 """
 
 from __future__ import annotations
@@ -20,13 +20,17 @@ class Envelope(msgspec.Struct, array_like=True, frozen=True, gc=False):
     version: int
     task: str
     args: msgspec.Raw
-    """The positional arguments: a msgpack array as `ferryman.arguments` wrote it, or the bytes of another serializer."""
+    """The positional arguments: a msgpack array as `ferryman.arguments` wrote it, or the bytes of another
+    serializer.
+    """
     kwargs: msgspec.Raw
     """The keyword arguments as a msgpack map, or nil."""
     enqueued_ms: int
     """Server time as the producer knew it."""
     options: dict[str, Any] | None = None
-    """What differs from the task: timeout, retry, expires (absolute ms), result_ttl, meta, tags, priority, serializer, ..."""
+    """What differs from the task: timeout, retry, expires (absolute ms), result_ttl, meta, tags, priority,
+    serializer, ...
+    """
 
 
 NO_KWARGS = msgspec.Raw(b"\xc0")
@@ -49,7 +53,9 @@ def decode(body: bytes) -> Envelope:
 
 
 def _newer(version: object) -> str:
-    return f"the job's envelope has version {version}, this Ferryman reads version {VERSION}: upgrade the worker"
+    return (
+        f"the job's envelope has version {version}, this Ferryman reads version {VERSION}: upgrade the worker"
+    )
 
 
 def _complaint(body: bytes, error: Exception) -> Exception:

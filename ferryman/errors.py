@@ -1,8 +1,9 @@
 """Every error Ferryman raises, on one page.
 
-What the user can mend (`ConfigurationError`, `InvalidArguments`, ...), what will pass (`StoreUnavailable`), what became of a job
-(`JobFailed`, `JobDead`, ...). Signals that a task raises on purpose live in `ferryman.retry`, those raised *into* a task in
-`ferryman.context`. Each class carries a stable ``code`` for logs, exit messages and the JSON API.
+What the user can mend (`ConfigurationError`, `InvalidArguments`, ...), what will pass (`StoreUnavailable`),
+what became of a job (`JobFailed`, `JobDead`, ...). Signals that a task raises on purpose live in
+`ferryman.retry`, those raised *into* a task in `ferryman.context`. Each class carries a stable ``code`` for
+logs, exit messages and the JSON API.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ class FerrymanError(Exception):
     code: ClassVar[str] = "error"
 
 
-# -- what the user can mend ----------------------------------------------------------------------------------------------
+# -- what the user can mend ----------------------------------------------------------------------------------
 
 
 class ConfigurationError(FerrymanError):
@@ -38,7 +39,9 @@ class InvalidArguments(FerrymanError, TypeError):
 
 
 class InvalidOption(FerrymanError, ValueError):
-    """An option of a task or a call is out of its bounds (a naive datetime, a negative delay); nothing was enqueued."""
+    """An option of a task or a call is out of its bounds (a naive datetime, a negative delay); nothing was
+    enqueued.
+    """
 
     code = "invalid_option"
 
@@ -61,7 +64,7 @@ class UnsupportedVersion(FerrymanError):
     code = "unsupported_version"
 
 
-# -- the store -----------------------------------------------------------------------------------------------------------
+# -- the store -----------------------------------------------------------------------------------------------
 
 
 class StoreError(FerrymanError):
@@ -73,13 +76,17 @@ class StoreError(FerrymanError):
 
 
 class StoreUnavailable(StoreError):
-    """Redis cannot be reached or did not answer in time. It may or may not have received the request; retrying is safe."""
+    """Redis cannot be reached or did not answer in time. It may or may not have received the request;
+    retrying is safe.
+    """
 
     code = "store_unavailable"
 
 
 class StoreFull(StoreError):
-    """Redis is at its memory limit and refuses new jobs; nothing was enqueued by this call. Running jobs still finish."""
+    """Redis is at its memory limit and refuses new jobs; nothing was enqueued by this call. Running jobs
+    still finish.
+    """
 
     code = "store_full"
 
@@ -96,7 +103,7 @@ class StoreCorrupt(StoreError):
     code = "store_corrupt"
 
 
-# -- jobs ----------------------------------------------------------------------------------------------------------------
+# -- jobs ----------------------------------------------------------------------------------------------------
 
 
 class JobNotFound(FerrymanError, LookupError):
@@ -118,7 +125,7 @@ class ResultTimeout(FerrymanError, TimeoutError):
 
 
 class JobError(FerrymanError):
-    """The job ended, and not with success. Carries the job's id and, where there is one, the attempt's error."""
+    """The job ended, and not with success. Carries its id and, where there is one, the attempt's error."""
 
     code = "job"
 

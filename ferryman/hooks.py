@@ -1,8 +1,10 @@
-"""Code of the user's that runs around Ferryman's: when a worker process starts and stops, around each enqueue, around each run.
+"""Code of the user's that runs around Ferryman's: when a worker process starts and stops, around each
+enqueue, around each run.
 
-An *around* hook is a generator function with one ``yield``, as a pytest fixture or a context manager is: what stands before it runs
-before, what stands after it runs after, exceptions arise at the ``yield``, and the ``yield`` gives what the inner call returned.
-A plain generator wraps sync and async tasks alike; an async generator can await, and wraps async tasks only.
+An *around* hook is a generator function with one ``yield``, as a pytest fixture or a context manager is: what
+stands before it runs before, what stands after it runs after, exceptions arise at the ``yield``, and the
+``yield`` gives what the inner call returned. A plain generator wraps sync and async tasks alike; an async
+generator can await, and wraps async tasks only.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ Lifecycle = Callable[[], Any]
 
 @dataclass(slots=True)
 class Hooks:
-    """The hooks of an app or of one task, in the order in which they were added: the first is the outermost."""
+    """The hooks of an app or of one task, in the order in which they were added: the first is outermost."""
 
     startup: list[Lifecycle] = field(default_factory=list)
     shutdown: list[Lifecycle] = field(default_factory=list)
@@ -33,7 +35,8 @@ def check_around(hook: Around, *, sync_only: bool = False) -> Around:
     if inspect.isgeneratorfunction(hook) or (inspect.isasyncgenfunction(hook) and not sync_only):
         return hook
     raise ConfigurationError(
-        f"hook {getattr(hook, '__qualname__', hook)!r} must be a generator function with one 'yield', around which it does its work"
+        f"hook {getattr(hook, '__qualname__', hook)!r} must be a generator function "
+        "with one 'yield', around which it does its work"
     )
 
 
@@ -52,7 +55,7 @@ def _wrapped(hook: Around, subject: Any, call: Callable[[], Any]) -> Callable[[]
         next(generator, None)
         try:
             result = call()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (the hook decides, and re-raises)
             return _throw(generator, error)
         return _finish(generator, result)
 
@@ -75,7 +78,7 @@ def _awrapped(hook: Around, subject: Any, call: Callable[[], Awaitable[Any]]) ->
             next(generator, None)
             try:
                 result = await call()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 (the hook decides, and re-raises)
                 return _throw(generator, error)
             return _finish(generator, result)
 
@@ -86,7 +89,7 @@ def _awrapped(hook: Around, subject: Any, call: Callable[[], Awaitable[Any]]) ->
         await anext(generator, None)
         try:
             result = await call()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (the hook decides, and re-raises)
             try:
                 await generator.athrow(error)
             except StopAsyncIteration:
@@ -119,4 +122,7 @@ def _finish(generator: Any, result: Any) -> Any:
 
 
 def _second_yield(hook: Any) -> ConfigurationError:
-    return ConfigurationError(f"hook {getattr(hook, '__qualname__', hook)!r} yields more than once; an around hook yields exactly once")
+    return ConfigurationError(
+        f"hook {getattr(hook, '__qualname__', hook)!r} yields more than once; "
+        "an around hook yields exactly once"
+    )

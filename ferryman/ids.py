@@ -1,8 +1,8 @@
 """Names of jobs: ``<local>@<queue>``.
 
-The local part of a generated id is 26 characters of Crockford's base 32, 48 bits of milliseconds before 80 random bits (the layout
-of a ULID), so ids sort by time and a job is found from its id alone: the queue's name says where to look. Inside Redis a queue's
-keys hold the local part only.
+The local part of a generated id is 26 characters of Crockford's base 32, 48 bits of milliseconds before 80
+random bits (the layout of a ULID), so ids sort by time and a job is found from its id alone: the queue's name
+says where to look. Inside Redis a queue's keys hold the local part only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _QUEUE = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _SHARDED = re.compile(r"[A-Za-z0-9._-]{1,64}(#[0-9]{1,4})?\Z")
 _LOCAL = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 
-_random = random.Random(os.urandom(32))  # noqa: S311 (uniqueness, not secrecy; seeded from the system once per process)
+_random = random.Random(os.urandom(32))
 _lock = threading.Lock()
 
 
@@ -50,7 +50,9 @@ def new_local(now_ms: int) -> str:
 
 
 def new_locals(now_ms: int, count: int) -> list[str]:
-    """`count` local parts in ascending order: one random start for each 1,024, so that a bulk enqueue does not pay for each."""
+    """`count` local parts in ascending order: one random start for each 1,024, so that a bulk enqueue does
+    not pay for each.
+    """
     found: list[str] = []
     head = _encode(now_ms, 10)
     with _lock:  # two threads must not draw from the same start
@@ -86,7 +88,9 @@ def split(job_id: str) -> tuple[str, str]:
 def check_local(local: str) -> str:
     """The user's own id for a job, checked. Raises `InvalidOption`."""
     if not isinstance(local, str) or not _LOCAL.match(local):
-        raise InvalidOption(f"id {local!r} must be 1 to 128 characters of A-Z a-z 0-9 . _ : - (the queue is added by Ferryman)")
+        raise InvalidOption(
+            f"id {local!r} must be 1 to 128 characters of A-Z a-z 0-9 . _ : - (Ferryman adds the queue)"
+        )
     return local
 
 

@@ -36,9 +36,9 @@ _STATE_OF_PLACE: dict[str, State] = {
 }
 
 
-def state_of(place: str, ended: str | None) -> State | None:
-    """A job's state from the place of its id; `ended` is what its result says, if there is one. None: no trace."""
-    return _STATE_OF_PLACE.get(place) or cast("State | None", ended)
+def state_of(place: str, ended: str = "") -> State:
+    """A job's state from the place of its id; for an id that has none, `ended` is what its result says."""
+    return _STATE_OF_PLACE.get(place) or cast("State", ended)
 
 
 @dataclass(frozen=True)
@@ -130,14 +130,15 @@ class Job(Generic[R]):
     def result(self, timeout: float | None = None) -> R:
         """Wait for the job's end and give what the task returned. `timeout` in seconds; None waits for ever.
 
-        Raises `NoResult` at once if the task keeps none, `ResultTimeout`, and for a job that ended otherwise `JobFailed` (dead, with
-        the last attempt's error), `WorkerLost`, `JobCancelled`, `JobExpired` or `JobNotFound`.
+        Raises `NoResult` at once if the task keeps none, `ResultTimeout`, and for a job that ended otherwise
+        `JobFailed` (dead, with the last attempt's error), `WorkerLost`, `JobCancelled`, `JobExpired` or
+        `JobNotFound`.
         """
         self._refuse_without_result()
         value: R = self._app.listener.wait(self.local, self.queue, timeout)
         return value
 
-    async def aresult(self, timeout: float | None = None) -> R:  # noqa: ASYNC109 (the same signature as result)
+    async def aresult(self, timeout: float | None = None) -> R:
         """As `result`, on the running event loop."""
         self._refuse_without_result()
         value: R = await self._app.listener.await_(self.local, self.queue, timeout)
@@ -152,7 +153,9 @@ class Job(Generic[R]):
         return await self._app.store.adrive(self._app.lookup.cancel(self.local, self.queue))
 
     def retry(self) -> bool:
-        """Give a dead job all its attempts again, or a scheduled one its turn now. Whether there was such a job."""
+        """Give a dead job all its attempts again, or a scheduled one its turn now. Whether there was such a
+        job.
+        """
         return self._app.store.drive(self._app.lookup.revive(self.local, self.queue))
 
     async def aretry(self) -> bool:
@@ -162,7 +165,8 @@ class Job(Generic[R]):
     def _refuse_without_result(self) -> None:
         if self._keeps_result is False:
             raise NoResult(
-                f"job {self.id}: its task keeps no result; declare what it returns (-> int) or set result_ttl= on the task or the call"
+                f"job {self.id}: its task keeps no result; declare what it returns (-> int) "
+                "or set result_ttl= on the task or the call"
             )
 
 
@@ -172,7 +176,9 @@ def raise_for(info: JobInfo) -> None:
     if info.state == "dead":
         lost = bool(info.attempts) and info.attempts[-1].outcome == "crashed"
         kind = WorkerLost if lost else JobFailed
-        raise kind(f"job {info.id} ({info.task}) is dead: {error}", job_id=info.id, error=error, traceback=traceback)
+        raise kind(
+            f"job {info.id} ({info.task}) is dead: {error}", job_id=info.id, error=error, traceback=traceback
+        )
     if info.state == "cancelled":
         raise JobCancelled(f"job {info.id} ({info.task}) was cancelled", job_id=info.id)
     if info.state == "expired":

@@ -1,8 +1,8 @@
 """Waiting for results: one connection a process, however many threads and coroutines wait, and no polling.
 
-The acknowledging script publishes the ids of jobs that ended; a daemon thread hears them and wakes whoever waits for that id. Published
-messages can be lost (a reconnect), so a waiter always looks at the job itself: once after it has subscribed, after each reconnect, and
-every few seconds in any case.
+The acknowledging script publishes the ids of jobs that ended; a daemon thread hears them and wakes whoever
+waits for that id. Published messages can be lost (a reconnect), so a waiter always looks at the job itself:
+once after it has subscribed, after each reconnect, and every few seconds in any case.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ferryman import ids
 from ferryman.errors import StoreError
-from ferryman.job import ENDED, not_found, raise_for, timed_out
+from ferryman.job import not_found, raise_for, timed_out
 from ferryman.store import Link
 from ferryman.store.sync import Operation
 
@@ -47,7 +47,7 @@ class Listener:
         self._thread: threading.Thread | None = None
         self._wake_read = self._wake_write = -1
 
-    # -- the two faces -------------------------------------------------------------------------------------------------
+    # -- the two faces ---------------------------------------------------------------------------------------
 
     def wait(self, local: str, queue: str, timeout: float | None) -> Any:
         """Block until the job has ended; see `Job.result`."""
@@ -101,7 +101,6 @@ class Listener:
         info = self._app.lookup.describe(local, queue, located)
         if info.state == "succeeded":
             return self._app.lookup.value_of(located.result)
-        assert info.state in ENDED
         raise_for(info)
         return _PENDING
 
@@ -109,7 +108,7 @@ class Listener:
         longest = _MEMORY_LOOK_AGAIN_S if self._in_memory else _LOOK_AGAIN_S
         return longest if deadline is None else max(min(deadline - time.monotonic(), longest), 0.0)
 
-    # -- the listening thread ------------------------------------------------------------------------------------------
+    # -- the listening thread --------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _listening(self, local: str, queue: str, wake: Callable[[], None]) -> Any:
@@ -198,7 +197,7 @@ class Listener:
             wake()
 
     def _wake_all(self, channel: str) -> None:
-        """A subscription has begun: whatever was published before it was not heard, so everybody looks again."""
+        """A subscription has begun: what was published before it was not heard, so everybody looks again."""
         with self._lock:
             wakes = [wake for wakes in self._waiters.values() for wake in wakes]
             self._channels[channel].set()

@@ -1,4 +1,6 @@
-"""Finding a job by its id, and what a person may do with it: operations of a few steps, written once for both faces."""
+"""Finding a job by its id, and what a person may do with it: operations of a few steps, written once for both
+faces.
+"""
 
 from __future__ import annotations
 
@@ -44,18 +46,27 @@ class Lookup:
         if located.envelope is None:
             return self._describe_ended(local, queue, located)
         attempts = _records(located.attempts)
-        state = state_of(located.place, None)
-        assert state is not None
+        state = state_of(located.place)
         last = attempts[-1] if attempts else None
         due = located.score if located.place in ("delayed", "retries") else None
         died = located.score if located.place == "dead" else None
         try:
             letter = envelope.decode(located.envelope)
-        except FerrymanError as error:  # shown as far as it can be: a person needs to see this one most of all
+        except FerrymanError as error:  # shown as far as it can be: this is the one a person needs to see
             return JobInfo(
-                ids.join(local, queue), queue, state, f"<unreadable: {error}>", None, None, located.tries, attempts,
-                located.crashes, None, due_at=at(due), finished_at=at(died),
-            )  # fmt: skip
+                id=ids.join(local, queue),
+                queue=queue,
+                state=state,
+                task=f"<unreadable: {error}>",
+                args=None,
+                kwargs=None,
+                attempt=located.tries,
+                attempts=attempts,
+                crashes=located.crashes,
+                enqueued_at=None,
+                due_at=at(due),
+                finished_at=at(died),
+            )
         options = letter.options or {}
         args, kwargs = self._arguments(letter)
         return JobInfo(
@@ -79,10 +90,8 @@ class Lookup:
         )
 
     def _describe_ended(self, local: str, queue: str, located: Located) -> JobInfo:
-        assert located.result is not None
-        record = results.decode(located.result)
-        state = state_of("gone", record.state)
-        assert state is not None
+        record = results.decode(located.result or b"")
+        state = state_of(located.place, record.state)
         options: dict[str, Any] = record.options or {}
         return JobInfo(
             id=ids.join(local, queue),
@@ -128,11 +137,20 @@ class Lookup:
             task, enqueued_ms, options = letter.task, letter.enqueued_ms, letter.options
         except FerrymanError:
             task, enqueued_ms, options = "", 0, None
-        shown: dict[str, object] = {name: options[name] for name in ("tags", "meta") if name in options} if options else {}
-        record = results.ResultRecord(
-            results.CANCELLED, task, attempts=located.tries, finished_ms=now_ms, enqueued_ms=enqueued_ms, options=shown or None
+        shown: dict[str, object] = (
+            {name: options[name] for name in ("tags", "meta") if name in options} if options else {}
         )
-        outcome = yield inspection.cancel(keys, local, ttl_ms=_CANCELLED_KEPT_MS, record=results.encode(record))
+        record = results.ResultRecord(
+            results.CANCELLED,
+            task,
+            attempts=located.tries,
+            finished_ms=now_ms,
+            enqueued_ms=enqueued_ms,
+            options=shown or None,
+        )
+        outcome = yield inspection.cancel(
+            keys, local, ttl_ms=_CANCELLED_KEPT_MS, record=results.encode(record)
+        )
         return bool(outcome == "cancelled")
 
     def revive(self, local: str, queue: str) -> Operation[bool]:

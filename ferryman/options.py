@@ -1,6 +1,7 @@
 """What can be said of a task, and of one call of it: the options, checked and in one form.
 
-A task's options are its defaults; a call's options override them for one job. Only what a call overrides travels with the job.
+A task's options are its defaults; a call's options override them for one job. Only what a call overrides
+travels with the job.
 """
 
 from __future__ import annotations
@@ -149,7 +150,9 @@ def _retry(value: Any) -> dict[str, Any]:
 
 def _priority(value: Any) -> dict[str, Any]:
     if isinstance(value, bool) or not isinstance(value, int) or value not in PRIORITIES:
-        raise InvalidOption(f"priority={value!r} must be a whole number from -1000 to 1000 (higher runs first)")
+        raise InvalidOption(
+            f"priority={value!r} must be a whole number from -1000 to 1000 (higher runs first)"
+        )
     return {"priority": value}
 
 
@@ -194,4 +197,3 @@ _CHECKS: dict[str, Any] = {
     "at": _at,
     "id": _local,
 }
-

@@ -1,4 +1,6 @@
-"""What an attempt came to. An attempt ends in exactly one of these values, and one function in the worker turns it into a transition."""
+"""What an attempt came to. An attempt ends in exactly one of these values, and one function in the worker
+turns it into a transition.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import msgspec
 
 
 class AttemptRecord(msgspec.Struct, array_like=True, frozen=True):
-    """One attempt of a job as it is kept for people: written when an attempt failed, crashed or was rejected."""
+    """One attempt of a job as it is kept for people: one that failed, crashed or was rejected."""
 
     number: int
     """1 for the first attempt. A crash repeats the number: it burns no attempt."""
@@ -24,7 +26,9 @@ class AttemptRecord(msgspec.Struct, array_like=True, frozen=True):
     traceback: str
     """The formatted traceback, cut to 16,000 characters from the middle."""
     fingerprint: str
-    """Task, exception type and innermost frame of the user's own code, hashed: equal for failures with one cause."""
+    """Task, exception type and innermost frame of the user's own code, hashed: equal for failures with one
+    cause.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Handing jobs over: from a call's arguments to one script call. Both faces share all but the wait.
 
-This is half of the hot path; the other half is a worker's. `Task.enqueue` -> `Producer.submit` -> `payloads.pack` -> `envelope.encode`
--> `transitions.enqueue` -> `Link.run`.
+This is half of the hot path; the other half is a worker's. `Task.enqueue` -> `Producer.submit` ->
+`payloads.pack` -> `envelope.encode` -> `transitions.enqueue` -> `Link.run`.
 """
 
 from __future__ import annotations
@@ -51,9 +51,11 @@ class Producer:
         self._announced: set[str] = set()
         self._durations: dict[str, tuple[float, dict[str, float]]] = {}
 
-    # -- one job -------------------------------------------------------------------------------------------------------
+    # -- one job ---------------------------------------------------------------------------------------------
 
-    def submit(self, task: Task[..., Any], options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job[Any]:
+    def submit(
+        self, task: Task[..., Any], options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Job[Any]:
         """See `Task.enqueue`."""
         hooks = self._hooks(task)
         if not hooks:
@@ -79,7 +81,9 @@ class Producer:
         job: Job[Any] = await acall_around(hooks, request, inner)
         return job
 
-    def _submit(self, task: Task[..., Any], options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job[Any]:
+    def _submit(
+        self, task: Task[..., Any], options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Job[Any]:
         if options.queue not in self._announced:
             self._store.drive(self._announce(options.queue))
         now_ms = self._store.server_ms()
@@ -99,9 +103,11 @@ class Producer:
         await self._store.arun(self._step(task, options, [local, body]))
         return Job(self._app, local, options.queue, options.result_ttl_s > 0)
 
-    # -- many ----------------------------------------------------------------------------------------------------------
+    # -- many ------------------------------------------------------------------------------------------------
 
-    def submit_many(self, task: Task[..., Any], options: Options, calls: Iterable[tuple[Any, ...]]) -> list[Job[Any]]:
+    def submit_many(
+        self, task: Task[..., Any], options: Options, calls: Iterable[tuple[Any, ...]]
+    ) -> list[Job[Any]]:
         """See `Task.enqueue_many`."""
         if self._hooks(task):
             return [self.submit(task, options, args, {}) for args in self._checked(task, options, calls)]
@@ -122,7 +128,9 @@ class Producer:
     ) -> list[Job[Any]]:
         """See `Task.aenqueue_many`."""
         if self._hooks(task):
-            return [await self.asubmit(task, options, args, {}) for args in self._checked(task, options, calls)]
+            return [
+                await self.asubmit(task, options, args, {}) for args in self._checked(task, options, calls)
+            ]
         if options.queue not in self._announced:
             await self._store.adrive(self._announce(options.queue))
         now_ms = await self._store.aserver_ms()
@@ -142,9 +150,13 @@ class Producer:
         found = calls if isinstance(calls, list) else list(calls)
         for args in found:
             if type(args) is not tuple:
-                raise self._app.invalid_call(task, f"enqueue_many takes tuples of positional arguments, not {type(args).__name__}")
+                raise self._app.invalid_call(
+                    task, f"enqueue_many takes tuples of positional arguments, not {type(args).__name__}"
+                )
         if options.local is not None and len(found) > 1:
-            raise self._app.invalid_call(task, "one id= cannot name several jobs; enqueue them one by one with their own ids")
+            raise self._app.invalid_call(
+                task, "one id= cannot name several jobs; enqueue them one by one with their own ids"
+            )
         return found
 
     @staticmethod
@@ -161,17 +173,26 @@ class Producer:
         app, queue, keeps = self._app, options.queue, options.result_ttl_s > 0
         return [Job(app, local, queue, keeps) for local in locals_]
 
-    # -- what both faces share -----------------------------------------------------------------------------------------
+    # -- what both faces share -------------------------------------------------------------------------------
 
     def _hooks(self, task: Task[..., Any]) -> list[Around]:
         mine, own = self._app.hooks.around_enqueue, task.hooks.around_enqueue
         return mine + own if mine or own else mine
 
     def _envelope(
-        self, task: Task[..., Any], options: Options, args: tuple[Any, ...], kwargs: dict[str, Any], now_ms: int
+        self,
+        task: Task[..., Any],
+        options: Options,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        now_ms: int,
     ) -> bytes:
         packed_args, packed_kwargs, marks = self._app.payloads.pack(task.codec, args, kwargs)
-        wire = options.to_wire(now_ms) if options.given or options.expires_s is not None or options.priority else None
+        wire = (
+            options.to_wire(now_ms)
+            if options.given or options.expires_s is not None or options.priority
+            else None
+        )
         if marks:
             wire = {**(wire or {}), **marks}
         keywords = envelope.NO_KWARGS if packed_kwargs is None else msgspec.Raw(packed_kwargs)
@@ -182,24 +203,37 @@ class Producer:
     def _envelopes(
         self, task: Task[..., Any], options: Options, calls: Sequence[tuple[Any, ...]], now_ms: int
     ) -> list[bytes]:
-        """All envelopes of a bulk enqueue, so that a call which cannot travel is refused before the first is sent."""
+        """All envelopes of a bulk enqueue, so that a call which cannot travel is refused before the first is
+        sent.
+        """
         wire = options.to_wire(now_ms)
         make, encode, raw, version, name, none = (
             envelope.Envelope, envelope.encode, msgspec.Raw, envelope.VERSION, task.name, envelope.NO_KWARGS,
         )  # fmt: skip
         return [
-            encode(make(version, name, raw(packed), none, now_ms, {**(wire or {}), **marks} if marks else wire))
+            encode(
+                make(version, name, raw(packed), none, now_ms, {**(wire or {}), **marks} if marks else wire)
+            )
             for packed, marks in self._app.payloads.pack_many(task.codec, calls)
         ]
 
     def _step(self, task: Task[..., Any], options: Options, jobs: Sequence[str | bytes]) -> Step:
         keys = self._store.keys(options.queue)
         chosen, due, priority = options.local is not None, options.due(), options.priority or None
-        cost = self._cost_ms(task, options, keys) if self._app.queue_order(options.queue) == "shortest" else None
+        cost = (
+            self._cost_ms(task, options, keys) if self._app.queue_order(options.queue) == "shortest" else None
+        )
 
         def step(lane: Any) -> Transition[Enqueued]:
             return transitions.enqueue(
-                keys, lane.name, lane.next_seq(), jobs, chosen=chosen, due=due, priority=priority, cost_ms=cost
+                keys,
+                lane.name,
+                lane.next_seq(),
+                jobs,
+                chosen=chosen,
+                due=due,
+                priority=priority,
+                cost_ms=cost,
             )
 
         return step
@@ -210,7 +244,7 @@ class Producer:
         self._announced.add(queue)
 
     def _cost_ms(self, task: Task[..., Any], options: Options, keys: QueueKeys) -> float:
-        """How long the job will probably run: as declared, else as workers have measured it, else a second."""
+        """How long the job will probably run: as declared, else as workers measured it, else a second."""
         if options.duration_s is not None:
             return options.duration_s * 1000
         read_at, known = self._durations.get(options.queue, (float("-inf"), {}))

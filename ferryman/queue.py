@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 Order = Literal["fifo", "lifo", "shortest"]
 ORDERS: tuple[Order, ...] = ("fifo", "lifo", "shortest")
-_PLACES_OF_STATE = {"queued": ("ranked", "ready"), "scheduled": ("delayed", "retries"), "dead": ("dead",), "running": ("held",)}
+_PLACES_OF_STATE = {
+    "queued": ("ranked", "ready"),
+    "scheduled": ("delayed", "retries"),
+    "dead": ("dead",),
+    "running": ("held",),
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,9 @@ class QueueInfo:
 
 
 class Queue:
-    """A named place where jobs wait. ``app.queue("mail")`` makes the handle; the queue itself begins with its first job."""
+    """A named place where jobs wait. ``app.queue("mail")`` makes the handle; the queue itself begins with its
+    first job.
+    """
 
     def __init__(self, app: Ferryman, name: str) -> None:
         self.app = app
@@ -60,25 +67,30 @@ class Queue:
         """``fifo``, ``lifo`` or ``shortest``, as this app declares it."""
         return self.app.queue_order(self.name)
 
-    # -- hand over by name ---------------------------------------------------------------------------------------------
+    # -- hand over by name -----------------------------------------------------------------------------------
 
     def options(self, **options: Unpack[CallOptions]) -> QueueBound:
-        """Options for jobs enqueued by name: ``app.queue("mail").options(delay=60).enqueue("shop.mail:send", 42)``."""
+        """Options for jobs enqueued by name: ``app.queue("mail").options(delay=60).enqueue("shop.mail:send",
+        42)``.
+        """
         return QueueBound(self, options)
 
     def enqueue(self, task: str | Task[..., Any] | Callable[..., Any], *args: Any, **kwargs: Any) -> Job[Any]:
         """Hand over a job in this queue for a task, its function, or the task's name.
 
-        The name need not be known here: a producer without the worker's code can enqueue ``"shop.mail:send_welcome"``; its arguments
-        are then checked by the worker only. Raises as `Task.enqueue`.
+        The name need not be known here: a producer without the worker's code can enqueue
+        ``"shop.mail:send_welcome"``; its arguments are then checked by the worker only. Raises as
+        `Task.enqueue`.
         """
         return QueueBound(self, {}).enqueue(task, *args, **kwargs)
 
-    async def aenqueue(self, task: str | Task[..., Any] | Callable[..., Any], *args: Any, **kwargs: Any) -> Job[Any]:
+    async def aenqueue(
+        self, task: str | Task[..., Any] | Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Job[Any]:
         """As `enqueue`, on the running event loop."""
         return await QueueBound(self, {}).aenqueue(task, *args, **kwargs)
 
-    # -- how it stands -------------------------------------------------------------------------------------------------
+    # -- how it stands ---------------------------------------------------------------------------------------
 
     def info(self) -> QueueInfo:
         """All figures at one moment, in one round trip."""
@@ -112,10 +124,12 @@ class Queue:
         """How many jobs wait for a worker now."""
         return self.info().queued
 
-    # -- pause, purge --------------------------------------------------------------------------------------------------
+    # -- pause, purge ----------------------------------------------------------------------------------------
 
     def pause(self, reason: str = "paused") -> bool:
-        """Workers fetch nothing more from it; jobs that run go on, new ones are taken in. Whether that is a change."""
+        """Workers fetch nothing more from it; jobs that run go on, new ones are taken in. Whether that is a
+        change.
+        """
         return self.app.store.run(inspection.pause(self.app.store.keys(self.name), reason or "paused"))
 
     async def apause(self, reason: str = "paused") -> bool:
@@ -131,7 +145,8 @@ class Queue:
         return await self.app.store.arun(inspection.pause(self.app.store.keys(self.name), ""))
 
     def purge(self, state: str = "queued", *, progress: Callable[[int], None] | None = None) -> int:
-        """Delete the queue's jobs that are ``queued``, ``scheduled`` or ``dead``, 500 at a time. Gives their number.
+        """Delete the queue's jobs that are ``queued``, ``scheduled`` or ``dead``, 500 at a time. Gives their
+        number.
 
         Jobs that run are left alone. `progress` is called with the number so far.
         """
@@ -153,10 +168,11 @@ class Queue:
                     progress(total)
         return total
 
-    # -- its jobs ------------------------------------------------------------------------------------------------------
+    # -- its jobs --------------------------------------------------------------------------------------------
 
     def jobs(self, state: str = "queued") -> Iterator[Job[Any]]:
-        """The jobs in a state (``queued``, ``scheduled``, ``running``, ``dead``), in the order of their turn, read in pages.
+        """The jobs in a state (``queued``, ``scheduled``, ``running``, ``dead``), in the order of their turn,
+        read in pages.
 
         Jobs that move while one iterates may be missed or seen twice.
         """
@@ -215,7 +231,11 @@ class QueueBound:
         found = self._queue.app.task_for(task)
         return self._queue.app.producer.submit(found, found.defaults.override(**self._options), args, kwargs)
 
-    async def aenqueue(self, task: str | Task[..., Any] | Callable[..., Any], *args: Any, **kwargs: Any) -> Job[Any]:
+    async def aenqueue(
+        self, task: str | Task[..., Any] | Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Job[Any]:
         """As `enqueue`, on the running event loop."""
         found = self._queue.app.task_for(task)
-        return await self._queue.app.producer.asubmit(found, found.defaults.override(**self._options), args, kwargs)
+        return await self._queue.app.producer.asubmit(
+            found, found.defaults.override(**self._options), args, kwargs
+        )

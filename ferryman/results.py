@@ -10,7 +10,9 @@ SUCCEEDED, CANCELLED, EXPIRED = "succeeded", "cancelled", "expired"
 
 
 class ResultRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """The end of a job: `state` is ``succeeded``, ``cancelled`` or ``expired``. (A dead job is not ended: it is kept whole.)"""
+    """The end of a job: `state` is ``succeeded``, ``cancelled`` or ``expired``. (A dead job is not ended: it
+    is kept whole.)
+    """
 
     state: str
     task: str

@@ -24,21 +24,22 @@ def as_seconds(value: Seconds, name: str) -> float:
     return float(value)
 
 
-class Signal(Exception):  # noqa: N818 (a wish of the task, not an error)
+class Signal(Exception):
     """What a task raises to say what shall become of its job. Not an error: no alarm is logged."""
 
 
 class Retry(Signal):
     """A rule for running a failed job again; raised by a task, the wish for one more attempt.
 
-    As a policy, ``@app.task(retry=Retry(5))`` allows five attempts after the first. The wait before retry *n* is, by default,
-    exponential with jitter: a random time between half and the whole of ``base * 2 ** (n - 1)`` seconds, at most ``max_delay``
-    ("equal jitter" in M. Brooker, "Exponential Backoff And Jitter", 2015). ``delay=30`` waits 30 s each time; ``delay=[1, 10, 60]``
-    walks the list, whose length is then the limit unless one is given. ``on`` names the exceptions that are retried (default: all),
-    ``not_on`` those that never are; a job whose exception is not retried is dead at once.
+    As a policy, ``@app.task(retry=Retry(5))`` allows five attempts after the first. The wait before retry *n*
+    is, by default, exponential with jitter: a random time between half and the whole of ``base * 2 ** (n -
+    1)`` seconds, at most ``max_delay`` ("equal jitter" in M. Brooker, "Exponential Backoff And Jitter",
+    2015). ``delay=30`` waits 30 s each time; ``delay=[1, 10, 60]`` walks the list, whose length is then the
+    limit unless one is given. ``on`` names the exceptions that are retried (default: all), ``not_on`` those
+    that never are; a job whose exception is not retried is dead at once.
 
-    Raised from a task, ``raise Retry(delay=30)`` asks for the next attempt in 30 s, and ``raise Retry()`` for the time that the task's
-    policy gives. Either way the attempt counts and the task's limit holds.
+    Raised from a task, ``raise Retry(delay=30)`` asks for the next attempt in 30 s, and ``raise Retry()`` for
+    the time that the task's policy gives. Either way the attempt counts and the task's limit holds.
     """
 
     def __init__(
@@ -80,11 +81,15 @@ class Retry(Signal):
         if self.delays is not None:
             return self.delays[min(attempts_made, len(self.delays)) - 1]
         ceiling = min(self.base * 2.0 ** min(attempts_made - 1, 60), self.max_delay)
-        return random.uniform(ceiling / 2, ceiling) if self.jitter else ceiling  # noqa: S311 (spreads load)
+        return random.uniform(ceiling / 2, ceiling) if self.jitter else ceiling
 
     def to_wire(self) -> dict[str, Any]:
         """Plain data for the envelope; `from_wire` reads it back."""
-        wire = {name: value for name, value in self.__dict__.items() if value not in ((), "", None) and name != "reason"}
+        wire = {
+            name: value
+            for name, value in self.__dict__.items()
+            if value not in ((), "", None) and name != "reason"
+        }
         return {name: list(value) if isinstance(value, tuple) else value for name, value in wire.items()}
 
     @classmethod

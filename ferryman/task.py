@@ -1,4 +1,6 @@
-"""A registered callable and how it is handed over: ``task.enqueue(...)`` takes what the function takes, and no more."""
+"""A registered callable and how it is handed over: ``task.enqueue(...)`` takes what the function takes, and
+no more.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ class Task(Generic[P, R]):
         self.name = name
         self.defaults = options
         self.codec = ArgumentCodec(fn, name=name)
-        self.is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004
+        self.is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
         self.hooks = Hooks()
         self.__doc__ = fn.__doc__
         self.__name__ = getattr(fn, "__name__", name)
@@ -41,14 +43,17 @@ class Task(Generic[P, R]):
         return f"<Task {self.name}>"
 
     def options(self, **options: Unpack[CallOptions]) -> Bound[P, R]:
-        """The same task with options for one call: ``task.options(delay=60, priority=5).enqueue(42)``. Raises `InvalidOption`."""
+        """The same task with options for one call: ``task.options(delay=60, priority=5).enqueue(42)``. Raises
+        `InvalidOption`.
+        """
         return Bound(self, self.defaults.override(**options))
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         """Hand a job over. Once this returns, the job is Redis's and survives this process.
 
-        Raises `InvalidArguments` or `PayloadTooLarge` before anything is sent; `StoreFull`; `StoreUnavailable` if Redis does not
-        answer within the app's patience: then the job may or may not have been enqueued, and with ``options(id=...)`` a retry is safe.
+        Raises `InvalidArguments` or `PayloadTooLarge` before anything is sent; `StoreFull`;
+        `StoreUnavailable` if Redis does not answer within the app's patience: then the job may or may not
+        have been enqueued, and with ``options(id=...)`` a retry is safe.
         """
         return self.app.producer.submit(self, self.defaults, args, kwargs)
 
@@ -59,8 +64,8 @@ class Task(Generic[P, R]):
     def enqueue_many(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
         """Hand over one job for each tuple of positional arguments, in order, 500 a round trip.
 
-        Every call is checked before the first is sent. Raises as `enqueue`; if Redis goes away midway, the error's ``enqueued`` says
-        how many were handed over.
+        Every call is checked before the first is sent. Raises as `enqueue`; if Redis goes away midway, the
+        error's ``enqueued`` says how many were handed over.
         """
         return self.app.producer.submit_many(self, self.defaults, calls)
 
@@ -112,8 +117,8 @@ class Bound(Generic[P, R]):
 def name_of(fn: Callable[..., Any]) -> str:
     """``package.module:qualified.name``: what workers know the task by.
 
-    A script run as ``python shop.py`` or ``python -m shop.jobs`` is ``__main__`` here but has its real name in a worker, so the real
-    name is used.
+    A script run as ``python shop.py`` or ``python -m shop.jobs`` is ``__main__`` here but has its real name
+    in a worker, so the real name is used.
     """
     module = getattr(fn, "__module__", None) or "unknown"
     if module == "__main__":
@@ -124,5 +129,3 @@ def name_of(fn: Callable[..., Any]) -> str:
         elif file := getattr(main, "__file__", None):
             module = file.rpartition("/")[2].removesuffix(".py")
     return f"{module}:{getattr(fn, '__qualname__', type(fn).__qualname__)}"
-
-

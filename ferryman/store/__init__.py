@@ -1,7 +1,7 @@
 """The only code that speaks to Redis.
 
-`transitions` and `inspection` describe each atomic step of a job's life; `lua/` holds the scripts; `sync` and `aio` carry a step out.
-`Store` is one configured place where jobs are kept.
+`transitions` and `inspection` describe each atomic step of a job's life; `lua/` holds the scripts; `sync` and
+`aio` carry a step out. `Store` is one configured place where jobs are kept.
 """
 
 from __future__ import annotations
@@ -69,15 +69,17 @@ class Store:
         """Run an operation of several steps on the running event loop."""
         return await self.apool.drive(operation)
 
-    # The server's clock is the clock. It is read once a minute; between, this process's monotonic clock carries it on, which does not
-    # jump when somebody sets the host's time.
+    # The server's clock is the clock. It is read once a minute; between, this process's monotonic clock
+    # carries it on, which does not jump when somebody sets the host's time.
 
     def clock_is_known(self) -> bool:
         """Whether `server_ms` can answer without a round trip."""
         return time.monotonic() - self._synced_at < _CLOCK_TRUST_S
 
     def server_ms(self) -> int:
-        """The server's time in ms since the epoch, to within half a round trip. May cost a round trip, at most once a minute."""
+        """The server's time in ms since the epoch, to within half a round trip. May cost a round trip, at
+        most once a minute.
+        """
         if not self.clock_is_known():
             with self._sync:
                 if not self.clock_is_known():
@@ -93,7 +95,7 @@ class Store:
         return int(time.monotonic() * 1000 + self._offset_ms)
 
     def learn_clock(self, server_ms: float, asked_at: float) -> None:
-        """Take the server's time from a reply to something that was sent at `asked_at` (monotonic seconds)."""
+        """Take the server's time from a reply to what was sent at `asked_at` (monotonic seconds)."""
         now = time.monotonic()
         self._offset_ms = server_ms - (asked_at + now) / 2 * 1000
         self._synced_at = now

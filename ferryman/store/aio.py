@@ -1,6 +1,8 @@
-"""Carry transitions out over asyncio connections: the other face of `ferryman.store.sync`, with no rule of its own.
+"""Carry transitions out over asyncio connections: the other face of `ferryman.store.sync`, with no rule of
+its own.
 
-Connections belong to the event loop that opened them; a pool keeps a set for each loop, which goes when the loop does.
+Connections belong to the event loop that opened them; a pool keeps a set for each loop, which goes when the
+loop does.
 """
 
 from __future__ import annotations
@@ -90,7 +92,9 @@ class AsyncLane:
             await self._call("SCRIPT", "LOAD", script.flagged)
             sha = script.flagged_sha
         except rx.ResponseError as error:
-            if isinstance(error, rx.NoPermissionError | rx.AuthenticationError | rx.OutOfMemoryError | rx.ReadOnlyError):
+            if isinstance(
+                error, rx.NoPermissionError | rx.AuthenticationError | rx.OutOfMemoryError | rx.ReadOnlyError
+            ):
                 raise
             await self._call("SCRIPT", "LOAD", script.plain)
             sha = script.plain_sha
@@ -115,7 +119,9 @@ class AsyncPool:
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._most = most
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _PerLoop] = weakref.WeakKeyDictionary()
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _PerLoop] = (
+            weakref.WeakKeyDictionary()
+        )
 
     def _here(self) -> _PerLoop:
         loop = asyncio.get_running_loop()
@@ -151,7 +157,7 @@ class AsyncPool:
                     await lane.close()
                     if not transition.repeatable or time.monotonic() + pause >= deadline:
                         raise
-                await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (spreads the fleet's reconnects)
+                await asyncio.sleep(random.uniform(pause / 2, pause))
                 pause = min(pause * 2, 0.5)
 
     async def command(self, *words: Any) -> Any:

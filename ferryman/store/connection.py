@@ -1,7 +1,8 @@
 """From a store URL to connections: parsing, masking of secrets, and one way to name what went wrong.
 
-The connections are redis-py's, used below its client: the client's own retries would send a fetch again whose reply was lost
-(redis-py repeats every command ten times by default) and cost more Python a call than the rest of an enqueue.
+The connections are redis-py's, used below its client: the client's own retries would send a fetch again whose
+reply was lost (redis-py repeats every command ten times by default) and cost more Python a call than the rest
+of an enqueue.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ import redis.exceptions as rx
 from redis.backoff import NoBackoff
 from redis.retry import Retry as RedisRetry
 
-from ferryman.errors import ConfigurationError, StoreCorrupt, StoreDenied, StoreError, StoreFull, StoreUnavailable
+from ferryman.errors import (
+    ConfigurationError,
+    StoreCorrupt,
+    StoreDenied,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
 
 SCHEMES = ("memory", "embedded", "redis", "rediss", "unix")
 _READ_SIZE = 256 * 1024  # a batch of 500 small jobs in one read
@@ -59,7 +67,9 @@ def parse(url: str) -> Address:
 
         return Address(url, "embedded", directory=embedded.parse(url))
     if scheme in ("redis+sentinel", "redis+cluster"):
-        raise ConfigurationError(f"{scheme}:// is not supported yet: use the address of the current master, redis://host:port/db")
+        raise ConfigurationError(
+            f"{scheme}:// is not supported yet: use the address of the current master, redis://host:port/db"
+        )
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES)
         raise ConfigurationError(f"store URL {mask(url)!r} is none of {known}")
@@ -75,10 +85,17 @@ def parse(url: str) -> Address:
 
 def _check_options(options: dict[str, Any], url: str) -> None:
     kind = options["connection_class"]
-    known = {name for cls in kind.__mro__ if "__init__" in vars(cls) for name in inspect.signature(cls.__init__).parameters}
+    known = {
+        name
+        for cls in kind.__mro__
+        if "__init__" in vars(cls)
+        for name in inspect.signature(cls.__init__).parameters
+    }
     for name in options:
         if name not in known and name != "connection_class":
-            raise ConfigurationError(f"store URL {mask(url)!r} has an option that redis-py does not know: {name!r}")
+            raise ConfigurationError(
+                f"store URL {mask(url)!r} has an option that redis-py does not know: {name!r}"
+            )
 
 
 def options_of(address: Address, timeout_s: float) -> dict[str, Any]:
@@ -95,8 +112,8 @@ def options_of(address: Address, timeout_s: float) -> dict[str, Any]:
     if address.kind == "embedded":
         from ferryman.store import embedded
 
-        assert address.directory is not None
-        found["path"] = str(embedded.EmbeddedServer.start(address.directory).socket_path)
+        directory = address.directory or embedded.parse(address.url)
+        found["path"] = str(embedded.EmbeddedServer.start(directory).socket_path)
         found["connection_class"] = sync_connection.UnixDomainSocketConnection
     return found
 
@@ -109,8 +126,25 @@ def connect(address: Address, timeout_s: float) -> sync_connection.AbstractConne
     return connection
 
 
-_PASSING = (rx.ConnectionError, rx.TimeoutError, rx.ReadOnlyError, rx.ClusterDownError, rx.MasterDownError, OSError)
-_PASSING_WORDS = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "MISCONF", "NOREPLICAS", "BUSY ", "UNBLOCKED")
+_PASSING = (
+    rx.ConnectionError,
+    rx.TimeoutError,
+    rx.ReadOnlyError,
+    rx.ClusterDownError,
+    rx.MasterDownError,
+    OSError,
+)
+_PASSING_WORDS = (
+    "LOADING",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "READONLY",
+    "MISCONF",
+    "NOREPLICAS",
+    "BUSY ",
+    "UNBLOCKED",
+)
 
 
 def explain(error: Exception, address: Address) -> StoreError:
@@ -120,18 +154,25 @@ def explain(error: Exception, address: Address) -> StoreError:
     if isinstance(error, rx.AuthenticationError | rx.AuthorizationError | rx.NoPermissionError) or _starts(
         text, "NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password"
     ):
-        return StoreDenied(f"{where} refused the login or the command: {text}. Check the URL's user and password and the user's ACL.")
+        return StoreDenied(
+            f"{where} refused the login or the command: {text}. "
+            "Check the URL's user and password and the user's ACL."
+        )
     if isinstance(error, rx.OutOfMemoryError) or "OOM command not allowed" in text:
         return StoreFull(
-            f"{where} is at its memory limit and takes no new jobs (policy noeviction). Workers go on and free memory; "
-            "raise maxmemory or drain the queues."
+            f"{where} is at its memory limit and takes no new jobs (policy noeviction). "
+            "Workers go on and free memory; raise maxmemory or drain the queues."
         )
     if "WRONGTYPE" in text:
-        return StoreCorrupt(f"{where} holds something at one of Ferryman's keys that Ferryman did not put there: {text}")
+        return StoreCorrupt(
+            f"{where} holds something at one of Ferryman's keys that Ferryman did not put there: {text}"
+        )
     if isinstance(error, _PASSING) or any(word in text for word in _PASSING_WORDS):
         return StoreUnavailable(f"{where} cannot be used at the moment: {text}")
     if "unknown command" in text.lower():
-        return StoreError(f"{where} is too old or not a Redis: {text}. Ferryman needs Redis 6.2 or Valkey 7.2 and later.")
+        return StoreError(
+            f"{where} is too old or not a Redis: {text}. Ferryman needs Redis 6.2 or Valkey 7.2 and later."
+        )
     return StoreError(f"{where} answered with an error: {text}")
 
 

@@ -51,8 +51,8 @@ def locate(keys: QueueKeys, local: str) -> Transition[Located]:
 def cancel(keys: QueueKeys, local: str, *, ttl_ms: int, record: bytes) -> Transition[str]:
     """Take a job that nobody runs out of its queue. Reads as ``cancelled``, ``running`` or ``gone``."""
     names = [
-        keys.jobs, keys.delayed, keys.retries, keys.ranked, keys.dead, keys.holders, keys.ready, keys.ghosts, keys.rank,
-        keys.tries, keys.crashes, keys.result(local), keys.attempts(local), keys.done,
+        keys.jobs, keys.delayed, keys.retries, keys.ranked, keys.dead, keys.holders, keys.ready, keys.ghosts,
+        keys.rank, keys.tries, keys.crashes, keys.result(local), keys.attempts(local), keys.done,
     ]  # fmt: skip
     return Transition(scripts.load("cancel"), names, [local, keys.stem, ttl_ms, record], bytes.decode)
 
@@ -60,13 +60,17 @@ def cancel(keys: QueueKeys, local: str, *, ttl_ms: int, record: bytes) -> Transi
 def revive(keys: QueueKeys, locals_: Sequence[str]) -> Transition[list[str]]:
     """Give dead or waiting jobs their turn now. Reads as the ids that were moved."""
     names = [keys.dead, keys.delayed, keys.retries, keys.ready, keys.ranked, keys.rank, keys.tries, keys.bell]
-    return Transition(scripts.load("revive"), names, list(locals_), lambda reply: [item.decode() for item in reply])
+    return Transition(
+        scripts.load("revive"), names, list(locals_), lambda reply: [item.decode() for item in reply]
+    )
 
 
 def purge(keys: QueueKeys, place: str, batch: int = BATCH) -> Transition[int]:
     """Delete up to `batch` jobs of one place. Reads as their number; 0 when the place is empty."""
     names = [getattr(keys, place), keys.jobs, keys.rank, keys.tries, keys.crashes, keys.ghosts]
-    return Transition(scripts.load("purge"), names, [batch, keys.stem, "list" if place == "ready" else "zset"], int)
+    return Transition(
+        scripts.load("purge"), names, [batch, keys.stem, "list" if place == "ready" else "zset"], int
+    )
 
 
 class Survey(NamedTuple):
@@ -100,12 +104,14 @@ def _survey(reply: list[Any]) -> Survey:
 def survey(keys: QueueKeys) -> Transition[Survey]:
     """The lengths of a queue's places, and its head."""
     names = [
-        keys.jobs, keys.ready, keys.ranked, keys.delayed, keys.retries, keys.dead, keys.workers, keys.holders, keys.paused,
-        keys.ghosts,
+        keys.jobs, keys.ready, keys.ranked, keys.delayed, keys.retries, keys.dead, keys.workers, keys.holders,
+        keys.paused, keys.ghosts,
     ]  # fmt: skip
     return Transition(scripts.load("survey"), names, [keys.stem], _survey)
 
 
 def pause(keys: QueueKeys, reason: str) -> Transition[bool]:
-    """Stop the fetching of a queue's jobs for `reason`; an empty reason resumes it. Reads as whether that changed anything."""
+    """Stop the fetching of a queue's jobs for `reason`; an empty reason resumes it. Reads as whether that
+    changed anything.
+    """
     return Transition(scripts.load("pause"), [keys.paused, keys.bell], [reason], bool)

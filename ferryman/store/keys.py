@@ -1,38 +1,40 @@
 """Every key that Ferryman keeps in Redis: its name, its type, its meaning. Nothing else makes a key's name.
 
-All keys of one queue carry the hash tag ``{queue}``, so a transition touches one slot, on a single server and on a cluster alike.
-Three keys are built inside scripts from a prefix that was passed in, because the id is known only there: ``attempts:<id>`` and
-``held:<holder>``/``started:<holder>`` of a holder found by the sweep; they share the tag and so the slot.
+All keys of one queue carry the hash tag ``{queue}``, so a transition touches one slot, on a single server and
+on a cluster alike. Three keys are built inside scripts from a prefix that was passed in, because the id is
+known only there: ``attempts:<id>`` and ``held:<holder>``/``started:<holder>`` of a holder found by the sweep;
+they share the tag and so the slot.
 
-======================  ==========  =============================================================================================
-key                     type        what
-======================  ==========  =============================================================================================
-``jobs``                hash        id -> envelope; an id is in here if and only if it is in exactly one of the places (*) below
-``ready``  (*)          list        ids in arrival order: pushed left, fetched right
-``ranked`` (*)          sorted set  ids that jump or wait behind the line: priority, shortest first; ties keep arrival order
-``rank``                hash        id -> rank, for as long as a ranked job lives (a retry returns to its rank)
-``delayed`` (*)         sorted set  ids by due time (ms): first runs and snoozes
-``retries`` (*)         sorted set  ids by due time (ms): their own budget, so a storm of retries does not delay the rest
-``held:<holder>`` (*)   set         ids that a worker holds; membership is ownership
-``dead`` (*)            sorted set  dead letters by the time they died (ms)
-``workers``             sorted set  holder -> end of its lease (ms): one entry a process, however many jobs it holds
-``holders``             set         every holder that may have a ``held`` set, so that one without a lease is found as well
-``started:<holder>``    set         suspects (jobs that a worker was lost with before) that this holder has begun to run
-``bell``                list        at most one token; what an idle worker blocks on
-``timer``               string      ``<holder> <due ms>``: the one worker that wakes when the next delayed job is due; with TTL
-``paused``              string      why the queue is paused; its existence is the fact
-``tries``               hash        id -> attempts made, once there was a failure
-``crashes``             hash        id -> ``<times>:<first ms>``: workers lost under this job
-``attempts:<id>``       list        records of failed attempts, newest last, capped
-``result:<id>``         string      how a job ended and what it returned; with TTL
-``failures``            hash        fingerprint -> times seen
-``ghosts``              set         ids cancelled while in ``ready``: their list entry is skipped when it comes up
-``seq``                 string      arrival counter of ranked jobs
-``producer:<lane>``     string      sequence of a connection's last enqueue; with TTL; makes a repeated enqueue harmless
-``stats:<minute>``      hash        counters per task; with TTL
-``durations``           hash        task -> learned run time (microseconds), where the queue's order asks for it
-``swept``               string      one sweep at a time for the whole fleet; with TTL
-======================  ==========  =============================================================================================
+- ``jobs`` hash: id -> envelope; an id is in here if and only if it is in exactly one of the places (*) below
+- ``ready``  (*) list: ids in arrival order: pushed left, fetched right
+- ``ranked`` (*) sorted set: ids that jump or wait behind the line: priority, shortest first; ties keep
+  arrival order
+- ``rank`` hash: id -> rank, for as long as a ranked job lives (a retry returns to its rank)
+- ``delayed`` (*) sorted set: ids by due time (ms): first runs and snoozes
+- ``retries`` (*) sorted set: ids by due time (ms): their own budget, so a storm of retries does not delay the
+  rest
+- ``held:<holder>`` (*) set: ids that a worker holds; membership is ownership
+- ``dead`` (*) sorted set: dead letters by the time they died (ms)
+- ``workers`` sorted set: holder -> end of its lease (ms): one entry a process, however many jobs it holds
+- ``holders`` set: every holder that may have a ``held`` set, so that one without a lease is found as well
+- ``started:<holder>`` set: suspects (jobs that a worker was lost with before) that this holder has begun to
+  run
+- ``bell`` list: at most one token; what an idle worker blocks on
+- ``timer`` string: ``<holder> <due ms>``: the one worker that wakes when the next delayed job is due; with
+  TTL
+- ``paused`` string: why the queue is paused; its existence is the fact
+- ``tries`` hash: id -> attempts made, once there was a failure
+- ``crashes`` hash: id -> ``<times>:<first ms>``: workers lost under this job
+- ``attempts:<id>`` list: records of failed attempts, newest last, capped
+- ``result:<id>`` string: how a job ended and what it returned; with TTL
+- ``failures`` hash: fingerprint -> times seen
+- ``ghosts`` set: ids cancelled while in ``ready``: their list entry is skipped when it comes up
+- ``seq`` string: arrival counter of ranked jobs
+- ``producer:<lane>`` string: sequence of a connection's last enqueue; with TTL; makes a repeated enqueue
+  harmless
+- ``stats:<minute>`` hash: counters per task; with TTL
+- ``durations`` hash: task -> learned run time (microseconds), where the queue's order asks for it
+- ``swept`` string: one sweep at a time for the whole fleet; with TTL
 """
 
 from __future__ import annotations

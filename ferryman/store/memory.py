@@ -1,7 +1,8 @@
 """``memory://``: the same scripts, run by fakeredis inside this process. For unit tests and the testing kit.
 
-Nothing outlives the process and no other process can see it. The same Lua decides here as on a real server, with two differences:
-the scripts lose their flags line, which fakeredis does not read, and their clock can be moved by a test.
+Nothing outlives the process and no other process can see it. The same Lua decides here as on a real server,
+with two differences: the scripts lose their flags line, which fakeredis does not read, and their clock can be
+moved by a test.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def _server(url: str) -> Any:
         import fakeredis
     except ImportError:
         raise ConfigurationError(
-            "memory:// needs fakeredis with Lua: pip install 'ferryman[testing]', or use embedded:// for a real server"
+            "memory:// needs fakeredis with Lua: pip install 'ferryman[testing]', "
+            "or use embedded:// for a real server"
         ) from None
     name = url.partition("://")[2]
     if not name:
@@ -54,7 +56,9 @@ def _server(url: str) -> Any:
 
 
 class MemoryLane(Lane):
-    """A lane whose server lives in this process. Calls are serialised: fakeredis runs one script at a time anyway."""
+    """A lane whose server lives in this process. Calls are serialised: fakeredis runs one script at a time
+    anyway.
+    """
 
     def __init__(self, address: Address, client: Any, lock: threading.RLock) -> None:
         # Not Lane.__init__: there is no connection to make.

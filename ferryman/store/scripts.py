@@ -1,4 +1,6 @@
-"""The Lua scripts: read once from the package, their includes resolved, their digests known before a server has seen them."""
+"""The Lua scripts: read once from the package, their includes resolved, their digests known before a server
+has seen them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ _SHEBANG = re.compile(r"\A#!lua[^\n]*\n")
 
 
 class Script:
-    """One transition's Lua text. `flagged` carries the ``#!lua`` line that Redis 7 and Valkey read; older servers get `plain`."""
+    """One transition's Lua text. `flagged` carries the ``#!lua`` line that Redis 7 and Valkey read; older
+    servers get `plain`.
+    """
 
     __slots__ = ("flagged", "flagged_sha", "name", "plain", "plain_sha")
 
@@ -37,7 +41,9 @@ def read(path: str) -> str:
 
 
 def resolve(source: str, includes: dict[str, str] | None = None) -> str:
-    """`source` with each ``-- @include name`` replaced by that file, once, in order of need. `includes` overrides files by name."""
+    """`source` with each ``-- @include name`` replaced by that file, once, in order of need. `includes`
+    overrides files by name.
+    """
     seen: set[str] = set()
 
     def expand(text: str, trail: tuple[str, ...]) -> str:

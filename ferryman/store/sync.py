@@ -1,7 +1,8 @@
 """Carry transitions out over blocking connections.
 
-A `Link` is one connection that speaks transitions, singly or pipelined. A `Lane` is a link with a name and a sequence number, which is
-what makes a repeated enqueue harmless: Redis remembers the last number of each lane. A `Pool` hands out lanes.
+A `Link` is one connection that speaks transitions, singly or pipelined. A `Lane` is a link with a name and a
+sequence number, which is what makes a repeated enqueue harmless: Redis remembers the last number of each
+lane. A `Pool` hands out lanes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from ferryman.store.transitions import Transition
 
 R = TypeVar("R")
 Operation = Generator[Any, Any, R]
-"""Several steps written once for both faces: yields transitions or commands (tuples), is sent what they read, returns the outcome."""
+"""Several steps written once for both faces: yields transitions or commands (tuples), is sent what they read,
+returns the outcome.
+"""
 
 
 class Link:
@@ -46,7 +49,7 @@ class Link:
 
     def fileno(self) -> int:
         """The socket, to wait on. Raises `StoreUnavailable` if it is closed."""
-        sock = self._connection._sock  # noqa: SLF001 (redis-py has no public name for it)
+        sock = self._connection._sock
         if sock is None:
             raise StoreUnavailable(f"Redis at {self.address}: the connection is closed")
         return int(sock.fileno())
@@ -85,9 +88,13 @@ class Link:
         script = transition.script
         sha = self._shas.get(script) or self._prepare(script)
         try:
-            self._connection.send_command("EVALSHA", sha, len(transition.keys), *transition.keys, *transition.args)
+            self._connection.send_command(
+                "EVALSHA", sha, len(transition.keys), *transition.keys, *transition.args
+            )
             reply = self._connection.read_response(disable_decoding=True)
-        except rx.NoScriptError:  # the server restarted, or somebody flushed its scripts; nothing was carried out
+        except (
+            rx.NoScriptError
+        ):  # the server restarted, or somebody flushed its scripts; nothing was carried out
             self._load(script)
             return self.run(transition)
         except (rx.RedisError, OSError) as error:
@@ -95,7 +102,8 @@ class Link:
         return transition.read(reply)
 
     def pipeline(self, transitions: Sequence[Transition[Any]]) -> list[Any]:
-        """Carry out several transitions in one round trip, in order; a reply may be a `StoreError`, which is returned, not raised.
+        """Carry out several transitions in one round trip, in order; a reply may be a `StoreError`, which is
+        returned, not raised.
 
         Raises `StoreUnavailable` when the connection is lost: then nobody knows which were carried out.
         """
@@ -106,7 +114,9 @@ class Link:
                 script = transition.script
                 sha = self._shas.get(script) or self._prepare(script)
                 packed.extend(
-                    connection.pack_command("EVALSHA", sha, len(transition.keys), *transition.keys, *transition.args)
+                    connection.pack_command(
+                        "EVALSHA", sha, len(transition.keys), *transition.keys, *transition.args
+                    )
                 )
             connection.send_packed_command([b"".join(packed)])
             replies = [self._reply(transition) for transition in transitions]
@@ -133,13 +143,17 @@ class Link:
         return self._shas[script]
 
     def _load(self, script: Script) -> None:
-        """Make the script known to the server: with its flags if the server reads them (Redis 7, Valkey), else without."""
+        """Make the script known to the server: with its flags if the server reads them (Redis 7, Valkey),
+        else without.
+        """
         try:
             self._connection.send_command("SCRIPT", "LOAD", script.flagged)
             self._connection.read_response()
             self._shas[script] = script.flagged_sha
         except rx.ResponseError as error:
-            if isinstance(error, rx.NoPermissionError | rx.AuthenticationError | rx.OutOfMemoryError | rx.ReadOnlyError):
+            if isinstance(
+                error, rx.NoPermissionError | rx.AuthenticationError | rx.OutOfMemoryError | rx.ReadOnlyError
+            ):
                 raise explain(error, self.address) from error
             self._load_plain(script)
         except (rx.RedisError, OSError) as error:
@@ -169,7 +183,9 @@ class Lane(Link):
 
 
 class Pool:
-    """Lanes for the threads of one process. A forked child starts with none: two processes must not share a socket."""
+    """Lanes for the threads of one process. A forked child starts with none: two processes must not share a
+    socket.
+    """
 
     def __init__(self, address: Address, *, timeout_s: float, patience_s: float, most: int = 64) -> None:
         self.address = address
@@ -182,7 +198,9 @@ class Pool:
 
     @contextlib.contextmanager
     def lane(self) -> Iterator[Lane]:
-        """A lane for this thread alone. Waits if all are taken; raises `StoreUnavailable` after the pool's patience."""
+        """A lane for this thread alone. Waits if all are taken; raises `StoreUnavailable` after the pool's
+        patience.
+        """
         lane = self._take()
         try:
             yield lane
@@ -209,7 +227,8 @@ class Pool:
         self._permits.release()
 
     def run(self, step: Transition[R] | Callable[[Lane], Transition[R]]) -> R:
-        """Carry out a transition, again if the connection is lost and repeating does no harm, for as long as patience lasts.
+        """Carry out a transition, again if the connection is lost and repeating does no harm, for as long as
+        patience lasts.
 
         A callable makes the transition for the lane it runs on, as an enqueue needs.
         """
@@ -228,7 +247,7 @@ class Pool:
         pause = 0.02
         while transition.repeatable and time.monotonic() + pause < deadline:
             lane.close()
-            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (spreads the fleet's reconnects)
+            time.sleep(random.uniform(pause / 2, pause))
             pause = min(pause * 2, 0.5)
             try:
                 return lane.run(transition)

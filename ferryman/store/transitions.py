@@ -1,6 +1,8 @@
-"""The life of a job as transitions: each described once, as script, keys, arguments and how to read the reply. No I/O happens here.
+"""The life of a job as transitions: each described once, as script, keys, arguments and how to read the
+reply. No I/O happens here.
 
-`ferryman.store.sync` and `ferryman.store.aio` carry a `Transition` out; the worker pipelines them over its own connection.
+`ferryman.store.sync` and `ferryman.store.aio` carry a `Transition` out; the worker pipelines them over its
+own connection.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 BATCH = 500
-"""Jobs in one script call: past that, a call would keep Redis from its other clients for more than some 2 ms."""
+"""Jobs in one script call: past that, a call would keep Redis from its other clients for more than some 2 ms.
+"""
 KEEP_ATTEMPTS = 50
 """Records of failed attempts kept for one job, the newest."""
 
@@ -51,7 +54,7 @@ def _texts(reply: list[bytes]) -> list[str]:
     return [item.decode() for item in reply]
 
 
-# -- enqueue ------------------------------------------------------------------------------------------------------------
+# -- enqueue -------------------------------------------------------------------------------------------------
 
 
 class Enqueued(NamedTuple):
@@ -75,11 +78,12 @@ def enqueue(
 ) -> Transition[Enqueued]:
     """Hand over jobs, given flat as id, envelope, id, envelope, ...
 
-    `chosen`: the ids are the user's own, so they may exist. `due`: ``+<ms>`` from now or ``<ms>`` since the epoch.
-    `cost_ms`: expected run time, for a queue in order ``shortest``.
+    `chosen`: the ids are the user's own, so they may exist. `due`: ``+<ms>`` from now or ``<ms>`` since the
+    epoch. `cost_ms`: expected run time, for a queue in order ``shortest``.
     """
     names = [
-        keys.jobs, keys.ready, keys.ranked, keys.rank, keys.delayed, keys.bell, keys.ghosts, keys.seq, keys.producer(lane),
+        keys.jobs, keys.ready, keys.ranked, keys.rank, keys.delayed, keys.bell, keys.ghosts, keys.seq,
+        keys.producer(lane),
     ]  # fmt: skip
     if chosen:
         names += [keys.result(str(local)) for local in jobs[::2]]
@@ -94,7 +98,7 @@ def enqueue(
     return Transition(scripts.load("enqueue"), names, args, read)
 
 
-# -- fetch, ack, and the other ends of an attempt ---------------------------------------------------------------------------
+# -- fetch, ack, and the other ends of an attempt ------------------------------------------------------------
 
 
 class Fetched(NamedTuple):
@@ -121,14 +125,16 @@ def _fetched(reply: list[Any]) -> Fetched:
     return Fetched(*reply)
 
 
-def fetch(keys: QueueKeys, holder: str, limit: int, *, lifo: bool = False, budget: int = BATCH) -> Transition[Fetched]:
+def fetch(
+    keys: QueueKeys, holder: str, limit: int, *, lifo: bool = False, budget: int = BATCH
+) -> Transition[Fetched]:
     """Take up to `limit` jobs under the holder's lease, after promoting what has come due.
 
     Not repeatable: if the reply is lost, the jobs are held; `reconcile` finds them.
     """
     names = [
-        keys.jobs, keys.ready, keys.ranked, keys.rank, keys.delayed, keys.retries, keys.held(holder), keys.workers, keys.bell,
-        keys.timer, keys.paused, keys.tries, keys.crashes, keys.ghosts,
+        keys.jobs, keys.ready, keys.ranked, keys.rank, keys.delayed, keys.retries, keys.held(holder),
+        keys.workers, keys.bell, keys.timer, keys.paused, keys.tries, keys.crashes, keys.ghosts,
     ]  # fmt: skip
     args = [holder, limit, "lifo" if lifo else "fifo", budget]
     return Transition(scripts.load("fetch"), names, args, _fetched, repeatable=False)
@@ -164,7 +170,8 @@ def ack(
 ) -> Transition[Acked]:
     """Finish jobs. `ids` are those that keep nothing; jobs in `kept` are finished too.
 
-    `histories`: (id, ttl_ms) of jobs with records of failed attempts. `counters`: what to add to the stats of `minute`.
+    `histories`: (id, ttl_ms) of jobs with records of failed attempts. `counters`: what to add to the stats of
+    `minute`.
     """
     names = [keys.jobs, keys.held(holder), keys.rank, keys.tries, keys.crashes, keys.stats(minute), keys.done]
     args: list[Any] = [len(ids) + len(kept), len(counters), len(kept), len(histories)]
@@ -223,9 +230,12 @@ class Burial(NamedTuple):
 def bury(
     keys: QueueKeys, holder: str, jobs: Sequence[Burial], *, minute: int, most: int, oldest_ms: int
 ) -> Transition[list[bytes]]:
-    """Held jobs that are out of attempts become dead letters, of which `most` are kept for `oldest_ms`. Reads as refused ids."""
+    """Held jobs that are out of attempts become dead letters, of which `most` are kept for `oldest_ms`. Reads
+    as refused ids.
+    """
     names = [
-        keys.held(holder), keys.jobs, keys.dead, keys.rank, keys.tries, keys.crashes, keys.failures, keys.stats(minute), keys.done,
+        keys.held(holder), keys.jobs, keys.dead, keys.rank, keys.tries, keys.crashes, keys.failures,
+        keys.stats(minute), keys.done,
     ]  # fmt: skip
     args: list[Any] = [KEEP_ATTEMPTS, most, oldest_ms, keys.stem]
     for job in jobs:
@@ -251,7 +261,7 @@ def drop(keys: QueueKeys, holder: str, ids: Sequence[bytes | str]) -> Transition
     return Transition(scripts.load("drop"), names, list(ids), _same)
 
 
-# -- leases ---------------------------------------------------------------------------------------------------------------
+# -- leases --------------------------------------------------------------------------------------------------
 
 
 def register(keys: QueueKeys, holder: str, lease_ms: int) -> Transition[int]:
@@ -303,12 +313,13 @@ def recover(
 ) -> Transition[Recovered]:
     """Take a batch of jobs back from a holder that is gone.
 
-    `forced`: its supervisor saw it die; otherwise only a lapsed lease is recovered. `running`: the ids that it was running, which are
-    charged with a crash; None when nobody knows. A job charged `limit` times within `window_ms` is condemned.
+    `forced`: its supervisor saw it die; otherwise only a lapsed lease is recovered. `running`: the ids that
+    it was running, which are charged with a crash; None when nobody knows. A job charged `limit` times within
+    `window_ms` is condemned.
     """
     names = [
-        keys.workers, keys.holders, keys.held(holder), keys.started(holder), keys.ready, keys.ranked, keys.rank, keys.crashes,
-        keys.jobs, keys.tries, keys.timer, keys.bell,
+        keys.workers, keys.holders, keys.held(holder), keys.started(holder), keys.ready, keys.ranked,
+        keys.rank, keys.crashes, keys.jobs, keys.tries, keys.timer, keys.bell,
     ]  # fmt: skip
     charge = "all" if running is None else "named"
     args = [holder, "1" if forced else "0", BATCH, limit, window_ms, charge, *(running or ())]
@@ -328,4 +339,6 @@ def _holding(reply: list[Any]) -> Holding:
 
 def reconcile(keys: QueueKeys, holder: str) -> Transition[Holding]:
     """Everything that the holder holds, as Redis sees it."""
-    return Transition(scripts.load("reconcile"), [keys.held(holder), keys.jobs, keys.tries, keys.crashes], [], _holding)
+    return Transition(
+        scripts.load("reconcile"), [keys.held(holder), keys.jobs, keys.tries, keys.crashes], [], _holding
+    )
