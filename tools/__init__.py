@@ -1,0 +1,1 @@
+"""Checks of this repository that no library does; `make check` runs them."""
