@@ -8,9 +8,10 @@ of an enqueue.
 from __future__ import annotations
 
 import inspect
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import redis.connection as sync_connection
@@ -27,24 +28,48 @@ from ferryman.errors import (
     StoreUnavailable,
 )
 
+if TYPE_CHECKING:
+    from ferryman.store.embedded import EmbeddedServer
+
 SCHEMES = ("memory", "embedded", "redis", "rediss", "unix")
 _READ_SIZE = 256 * 1024  # a batch of 500 small jobs in one read
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Address:
     """Where jobs are kept."""
 
     url: str = field(repr=False)
     kind: str
     """``memory``, ``embedded`` or ``server``."""
-    options: dict[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
     """Keyword arguments for redis-py's connection."""
     directory: Path | None = None
     """Data directory of an embedded server."""
 
+    _server: EmbeddedServer | None = field(default=None, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
     def __str__(self) -> str:
         return mask(self.url)
+
+    def running_server(self) -> EmbeddedServer:
+        """The embedded server of this address: started if nobody has, and started again if it was killed."""
+        from ferryman.store import embedded
+
+        with self._lock:
+            if self._server is None:
+                self._server = embedded.EmbeddedServer.start(self.directory or embedded.parse(self.url))
+            else:
+                self._server.ensure_running()
+            return self._server
+
+    def release(self) -> None:
+        """End this process's use of an embedded server, which stops after its last user."""
+        with self._lock:
+            if self._server is not None:
+                self._server.close()
+                self._server = None
 
 
 def mask(url: str) -> str:
@@ -110,10 +135,7 @@ def options_of(address: Address, timeout_s: float) -> dict[str, Any]:
         "decode_responses": False,
     }
     if address.kind == "embedded":
-        from ferryman.store import embedded
-
-        directory = address.directory or embedded.parse(address.url)
-        found["path"] = str(embedded.EmbeddedServer.start(directory).socket_path)
+        found["path"] = str(address.running_server().socket_path)
         found["connection_class"] = sync_connection.UnixDomainSocketConnection
     return found
 
