@@ -1,0 +1,1 @@
+"""Side-by-side benchmarks: each system in its own environment, the same jobs, one Redis, interleaved runs."""
