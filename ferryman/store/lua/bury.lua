@@ -45,6 +45,7 @@ for i = 5, #ARGV, 5 do
 end
 if #ended > 0 then
   redis.call('EXPIRE', stats, 259200)
+  redis.call('PEXPIRE', failures, oldest) -- kinds of failure that nobody meets any more are forgotten with their letters
   redis.call('PUBLISH', done, table.concat(ended, ' '))
 end
 
