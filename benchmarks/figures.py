@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 Record = dict[str, float]
-"""What one run measured: figure name -> number."""
+"""What one run measured: figure name -> number. A series adds the number of the round."""
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -37,9 +37,10 @@ class Series:
 
     def ratio(self, other: Series, figure: str) -> float | None:
         """Median of this series' figure over the other's, round by round, so that a slow minute hits both."""
-        pairs = [
-            mine[figure] / theirs[figure]
-            for mine, theirs in zip(self.records, other.records, strict=False)
-            if theirs.get(figure) and figure in mine
+        theirs = {record["round"]: record[figure] for record in other.records if record.get(figure)}
+        ratios = [
+            record[figure] / theirs[record["round"]]
+            for record in self.records
+            if figure in record and record["round"] in theirs
         ]
-        return statistics.median(pairs) if pairs else None
+        return statistics.median(ratios) if ratios else None

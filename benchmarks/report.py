@@ -109,13 +109,18 @@ def _section(result: Result, facts: dict[str, str]) -> str:
         "",
         *(f"{note}  " for note in text.notes),
         "",
-        f"Medians of {max((len(one.records) for one in result.series), default=0)} interleaved runs. "
-        + "; ".join(
-            f"{name}: {f'`{value}`' if name == 'command' else value}" for name, value in facts.items()
-        )
-        + ".",
+        f"{_runs(result)} {'; '.join(_fact(*fact) for fact in facts.items())}.",
     ]
     return "\n".join(lines)
+
+
+def _runs(result: Result) -> str:
+    runs = max((len(one.records) for one in result.series), default=0)
+    return "One run." if runs == 1 else f"Medians of {runs} interleaved runs."
+
+
+def _fact(name: str, value: str) -> str:
+    return f"{name}: `{value}`" if name == "command" else f"{name}: {value}"
 
 
 def _systems(systems: list[Lineup]) -> str:

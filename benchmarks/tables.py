@@ -26,7 +26,11 @@ def table(measurement: Measurement, series: list[Series]) -> Table:
     """Medians of all runs, and how Ferryman compares on the headline figure where it was run."""
     with_variant = any(one.variant for one in series)
     ours = {one.variant: one for one in series if one.system == OURS}
-    columns = [column for column in measurement.columns if any(one.values(column.figure) for one in series)]
+    columns = [
+        column
+        for column in measurement.columns
+        if column.figure == measurement.headline or any(one.values(column.figure) for one in series)
+    ]
     headers = ["system", *(["variant"] if with_variant else []), *(column.title for column in columns)]
     compared = bool(ours) and any(one.system != OURS for one in series)
     if compared:
