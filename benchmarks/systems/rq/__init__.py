@@ -3,7 +3,7 @@
 from benchmarks.systems.base import Crew, System, repeated
 
 _APP = "benchmarks.systems.rq.app"
-_SIZE = "with a dotted task name its job hash outgrows Redis' compact encoding (64 bytes a field), hence the memory"
+_SIZE = "with a dotted task name its job hash outgrows Redis' compact encoding (64 bytes a field)"
 
 
 def _workers(crew: Crew, worker_class: str) -> list[list[str]]:
