@@ -1,19 +1,21 @@
-"""The command line."""
+"""The ``ferryman`` command: one module a command, put together in `ferryman.cli.program`.
 
-import typer
+Importing this package costs nothing: typer and rich are loaded when a command runs, and by no worker process.
+"""
 
-from ferryman import __version__
+from __future__ import annotations
 
-app = typer.Typer(name="ferryman", no_args_is_help=True)
-
-
-@app.callback(invoke_without_command=True)
-def main_options(version: bool = typer.Option(False, "--version", help="Show the version.")) -> None:
-    """Carries work to a fleet of workers, through Redis."""
-    if version:
-        typer.echo(f"ferryman {__version__}")
+import sys
+from typing import NoReturn
 
 
-def main() -> None:
-    """The entry point of the `ferryman` command."""
-    app()
+def main() -> NoReturn:
+    """The entry point of the ``ferryman`` command."""
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        from ferryman import __version__
+
+        sys.stdout.write(f"ferryman {__version__}\n")
+        sys.exit(0)
+    from ferryman.cli.program import run
+
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,5 @@
+"""``ferryman bench``."""
+
+
+def command() -> None:
+    """To come."""

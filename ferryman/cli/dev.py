@@ -1,0 +1,5 @@
+"""``ferryman dev``."""
+
+
+def command() -> None:
+    """To come."""

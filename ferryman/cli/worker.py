@@ -1,0 +1,5 @@
+"""``ferryman worker``."""
+
+
+def command() -> None:
+    """To come."""

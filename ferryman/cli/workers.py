@@ -1,0 +1,5 @@
+"""``ferryman workers``."""
+
+
+def command() -> None:
+    """To come."""
