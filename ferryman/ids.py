@@ -7,32 +7,20 @@ says where to look. Inside Redis a queue's keys hold the local part only.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import re
-import threading
-from itertools import product
 
 from ferryman.errors import InvalidOption
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PAIRS = ["".join(pair) for pair in product(_ALPHABET, repeat=2)]
+_PAIRS = ["".join(pair) for pair in itertools.product(_ALPHABET, repeat=2)]
 _QUEUE = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _SHARDED = re.compile(r"[A-Za-z0-9._-]{1,64}(#[0-9]{1,4})?\Z")
 _LOCAL = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 
-_random = random.Random(os.urandom(32))
-_lock = threading.Lock()
-
-
-def _reseed() -> None:
-    """A forked child would otherwise go on with its parent's sequence and hand out the parent's ids."""
-    global _lock
-    _lock = threading.Lock()
-    _random.seed(os.urandom(32))
-
-
-os.register_at_fork(after_in_child=_reseed)
+_random = random.Random(os.urandom(32))  # uniqueness, not secrecy; seeded from the system once a process
 
 
 def _encode(number: int, characters: int) -> str:
@@ -44,22 +32,67 @@ def _encode(number: int, characters: int) -> str:
     return "".join(pairs)
 
 
+class _Sequence:
+    """A process's ids: one random start, counted upwards, so ids of one moment sort as they were made.
+
+    The parts that change seldom are kept encoded. Threads may race to renew them, and come to the same text.
+    """
+
+    __slots__ = ("_count", "_head", "_start", "_stem")
+
+    def __init__(self) -> None:
+        self._start = _random.getrandbits(69)  # of 70: counting up never carries out of the field
+        self._count = itertools.count()
+        self._head = (-1, "")
+        self._stem = (-1, "")
+
+    def head(self, now_ms: int) -> str:
+        known, text = self._head
+        if known != now_ms:
+            text = _encode(now_ms, 10)
+            self._head = (now_ms, text)
+        return text
+
+    def next(self, now_ms: int) -> str:
+        number = next(self._count)
+        block, stem = self._stem
+        if block != number >> 10:
+            block = number >> 10
+            stem = _encode(self._start + block, 14)
+            self._stem = (block, stem)
+        return self.head(now_ms) + stem + _PAIRS[number & 1023]
+
+    def blocks(self, count: int) -> list[str]:
+        """`count` blocks of 1,024 ids each, as the text between the time and the last two characters."""
+        first = _random.getrandbits(69)
+        return [_encode(first + block, 14) for block in range(count)]
+
+
+_sequence = _Sequence()
+
+
+def _reseed() -> None:
+    """A forked child would otherwise go on with its parent's sequence and hand out the parent's ids."""
+    global _sequence
+    _random.seed(os.urandom(32))
+    _sequence = _Sequence()
+
+
+os.register_at_fork(after_in_child=_reseed)
+
+
 def new_local(now_ms: int) -> str:
     """A new id's local part for a job enqueued at ``now_ms`` (server time)."""
-    return _encode(now_ms, 10) + _encode(_random.getrandbits(80), 16)
+    return _sequence.next(now_ms)
 
 
 def new_locals(now_ms: int, count: int) -> list[str]:
-    """`count` local parts in ascending order: one random start for each 1,024, so that a bulk enqueue does
-    not pay for each.
-    """
+    """`count` local parts in ascending order, from a random start of their own."""
     found: list[str] = []
-    head = _encode(now_ms, 10)
-    with _lock:  # two threads must not draw from the same start
-        start = _random.getrandbits(69)  # leaves room to count upwards without a carry out of the 70 bits
-    for block in range((count + 1023) // 1024):
-        stem = head + _encode(start + block, 14)
-        found.extend([stem + pair for pair in _PAIRS[: count - block * 1024]])
+    head = _sequence.head(now_ms)
+    for block, stem in enumerate(_sequence.blocks((count + 1023) // 1024)):
+        begin = head + stem
+        found.extend([begin + pair for pair in _PAIRS[: count - block * 1024]])
     return found
 
 

@@ -29,7 +29,7 @@ class Task(Generic[P, R]):
         self.fn = fn
         self.name = name
         self.defaults = options
-        self.codec = ArgumentCodec(fn, name=name)
+        self.codec = ArgumentCodec(fn, name=name, carries_objects=app.payloads.carries_objects)
         self.is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
         self.hooks = Hooks()
         self.__doc__ = fn.__doc__

@@ -18,6 +18,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
 
 import redis.exceptions as rx
+from hiredis import pack_command
 
 from ferryman.errors import StoreUnavailable
 from ferryman.store.connection import Address, connect, explain
@@ -29,6 +30,12 @@ Operation = Generator[Any, Any, R]
 """Several steps written once for both faces: yields transitions or commands (tuples), is sent what they read,
 returns the outcome.
 """
+
+
+def packed(transition: Transition[Any], sha: str) -> bytes:
+    """The request as it goes over the wire. redis-py's packer takes twice as long as hiredis alone."""
+    request: bytes = pack_command(("EVALSHA", sha, len(transition.keys), *transition.keys, *transition.args))
+    return request
 
 
 class Link:
@@ -87,11 +94,10 @@ class Link:
         """Carry out one transition, once. Raises a `StoreError`."""
         script = transition.script
         sha = self._shas.get(script) or self._prepare(script)
+        connection = self._connection
         try:
-            self._connection.send_command(
-                "EVALSHA", sha, len(transition.keys), *transition.keys, *transition.args
-            )
-            reply = self._connection.read_response(disable_decoding=True)
+            connection.send_packed_command((packed(transition, sha),), check_health=False)
+            reply = connection.read_response(disable_decoding=True)
         except (
             rx.NoScriptError
         ):  # the server restarted, or somebody flushed its scripts; nothing was carried out
@@ -109,16 +115,11 @@ class Link:
         """
         connection = self._connection
         try:
-            packed: list[bytes] = []
-            for transition in transitions:
-                script = transition.script
-                sha = self._shas.get(script) or self._prepare(script)
-                packed.extend(
-                    connection.pack_command(
-                        "EVALSHA", sha, len(transition.keys), *transition.keys, *transition.args
-                    )
-                )
-            connection.send_packed_command([b"".join(packed)])
+            requests = [
+                packed(transition, self._shas.get(transition.script) or self._prepare(transition.script))
+                for transition in transitions
+            ]
+            connection.send_packed_command((b"".join(requests),), check_health=False)
             replies = [self._reply(transition) for transition in transitions]
         except (rx.RedisError, OSError) as error:
             raise explain(error, self.address) from error
@@ -191,9 +192,8 @@ class Pool:
         self.address = address
         self._timeout_s = timeout_s
         self._patience_s = patience_s
-        self._free: deque[Lane] = deque()
-        self._permits = threading.BoundedSemaphore(most)
         self._most = most
+        self.forget()
         _pools.add(self)
 
     @contextlib.contextmanager
@@ -208,23 +208,39 @@ class Pool:
             self._give(lane)
 
     def _take(self) -> Lane:
-        if not self._permits.acquire(timeout=max(self._patience_s, self._timeout_s)):
-            raise StoreUnavailable(f"all {self._most} connections to Redis at {self.address} are taken")
         try:
             return self._free.pop()
         except IndexError:
-            try:
-                return self._make()
-            except BaseException:
-                self._permits.release()
-                raise
+            return self._take_slowly()
+
+    def _take_slowly(self) -> Lane:
+        """Open another connection, or wait for one if there are as many as there may be."""
+        deadline = time.monotonic() + max(self._patience_s, self._timeout_s)
+        with self._changed:
+            while not self._free:
+                if self._open < self._most:
+                    lane = self._make()
+                    self._open += 1
+                    return lane
+                self._waiting += 1
+                try:
+                    left = deadline - time.monotonic()
+                    if left <= 0 or not self._changed.wait(left):
+                        raise StoreUnavailable(
+                            f"all {self._most} connections to Redis at {self.address} are taken"
+                        )
+                finally:
+                    self._waiting -= 1
+            return self._free.pop()
 
     def _make(self) -> Lane:
         return Lane(self.address, self._timeout_s)
 
     def _give(self, lane: Lane) -> None:
         self._free.append(lane)
-        self._permits.release()
+        if self._waiting:
+            with self._changed:
+                self._changed.notify()
 
     def run(self, step: Transition[R] | Callable[[Lane], Transition[R]]) -> R:
         """Carry out a transition, again if the connection is lost and repeating does no harm, for as long as
@@ -283,8 +299,10 @@ class Pool:
 
     def forget(self) -> None:
         """In a forked child: leave the parent's connections to the parent."""
-        self._free = deque()
-        self._permits = threading.BoundedSemaphore(self._most)
+        self._free: deque[Lane] = deque()
+        self._open = 0
+        self._waiting = 0
+        self._changed = threading.Condition()
 
 
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
