@@ -217,21 +217,24 @@ class Pool:
         """Open another connection, or wait for one if there are as many as there may be."""
         deadline = time.monotonic() + max(self._patience_s, self._timeout_s)
         with self._changed:
-            while not self._free:
-                if self._open < self._most:
-                    lane = self._make()
-                    self._open += 1
-                    return lane
-                self._waiting += 1
-                try:
+            self._waiting += 1  # before the look: who gives a lane back from now on says so
+            try:
+                while True:
+                    if self._free:
+                        with contextlib.suppress(IndexError):  # another thread may have been quicker
+                            return self._free.pop()
+                    if self._open < self._most:
+                        lane = self._make()
+                        self._open += 1
+                        return lane
                     left = deadline - time.monotonic()
-                    if left <= 0 or not self._changed.wait(left):
+                    if left <= 0:
                         raise StoreUnavailable(
                             f"all {self._most} connections to Redis at {self.address} are taken"
                         )
-                finally:
-                    self._waiting -= 1
-            return self._free.pop()
+                    self._changed.wait(left)
+            finally:
+                self._waiting -= 1
 
     def _make(self) -> Lane:
         return Lane(self.address, self._timeout_s)
