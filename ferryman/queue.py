@@ -162,8 +162,8 @@ class Queue:
         keys = self.app.store.keys(self.name)
         total = 0
         for place in _PLACES_OF_STATE[state]:
-            while taken := (yield inspection.purge(keys, place)):
-                total += taken
+            while (purged := (yield inspection.purge(keys, place))).entries:
+                total += purged.jobs
                 if progress is not None:
                     progress(total)
         return total

@@ -7,7 +7,11 @@ from typing import Any, NamedTuple
 
 from ferryman.store import scripts
 from ferryman.store.keys import QueueKeys
-from ferryman.store.transitions import BATCH, Transition
+from ferryman.store.transitions import BATCH, Transition, _texts
+
+
+KEEP_REVIVED_MS = 7 * 86_400_000
+"""How long the records of a revived job's failed attempts are kept, unless it fails again."""
 
 
 class Located(NamedTuple):
@@ -60,16 +64,23 @@ def cancel(keys: QueueKeys, local: str, *, ttl_ms: int, record: bytes) -> Transi
 def revive(keys: QueueKeys, locals_: Sequence[str]) -> Transition[list[str]]:
     """Give dead or waiting jobs their turn now. Reads as the ids that were moved."""
     names = [keys.dead, keys.delayed, keys.retries, keys.ready, keys.ranked, keys.rank, keys.tries, keys.bell]
-    return Transition(
-        scripts.load("revive"), names, list(locals_), lambda reply: [item.decode() for item in reply]
-    )
+    names += [keys.attempts(local) for local in locals_]
+    return Transition(scripts.load("revive"), names, [KEEP_REVIVED_MS, *locals_], _texts)
 
 
-def purge(keys: QueueKeys, place: str, batch: int = BATCH) -> Transition[int]:
-    """Delete up to `batch` jobs of one place. Reads as their number; 0 when the place is empty."""
+class Purged(NamedTuple):
+    entries: int
+    """0: the place is empty."""
+    jobs: int
+    """How many of the entries were jobs; the others had been cancelled."""
+
+
+def purge(keys: QueueKeys, place: str, batch: int = BATCH) -> Transition[Purged]:
+    """Delete up to `batch` jobs of one place."""
     names = [getattr(keys, place), keys.jobs, keys.rank, keys.tries, keys.crashes, keys.ghosts]
+    kind = "list" if place == "ready" else "zset"
     return Transition(
-        scripts.load("purge"), names, [batch, keys.stem, "list" if place == "ready" else "zset"], int
+        scripts.load("purge"), names, [batch, keys.stem, kind], lambda reply: Purged(*reply)
     )
 
 

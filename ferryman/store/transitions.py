@@ -244,10 +244,12 @@ def bury(
     return Transition(scripts.load("bury"), names, args, _same)
 
 
-def release(keys: QueueKeys, holder: str, ids: Sequence[bytes | str]) -> Transition[Acked]:
-    """Give held jobs back to the head of their line, uncharged."""
+def release(
+    keys: QueueKeys, holder: str, ids: Sequence[bytes | str], *, lifo: bool = False
+) -> Transition[Acked]:
+    """Give held jobs back to the head of their line, uncharged: the first of `ids` is fetched next."""
     names = [keys.held(holder), keys.ready, keys.ranked, keys.rank, keys.bell]
-    return Transition(scripts.load("release"), names, list(ids), _acked)
+    return Transition(scripts.load("release"), names, ["lifo" if lifo else "fifo", *ids], _acked)
 
 
 def announce(keys: QueueKeys, holder: str, ids: Sequence[bytes | str]) -> Transition[list[bytes]]:
@@ -258,6 +260,7 @@ def announce(keys: QueueKeys, holder: str, ids: Sequence[bytes | str]) -> Transi
 def drop(keys: QueueKeys, holder: str, ids: Sequence[bytes | str]) -> Transition[int]:
     """Forget held ids whose envelopes were deleted from outside. Reads as their number."""
     names = [keys.held(holder), keys.jobs, keys.rank, keys.tries, keys.crashes]
+    names += [keys.attempts(local if isinstance(local, str) else local.decode()) for local in ids]
     return Transition(scripts.load("drop"), names, list(ids), _same)
 
 
@@ -310,6 +313,7 @@ def recover(
     limit: int,
     window_ms: int,
     running: Sequence[str] | None,
+    lifo: bool = False,
 ) -> Transition[Recovered]:
     """Take a batch of jobs back from a holder that is gone.
 
@@ -322,7 +326,8 @@ def recover(
         keys.rank, keys.crashes, keys.jobs, keys.tries, keys.timer, keys.bell,
     ]  # fmt: skip
     charge = "all" if running is None else "named"
-    args = [holder, "1" if forced else "0", BATCH, limit, window_ms, charge, *(running or ())]
+    order = "lifo" if lifo else "fifo"
+    args = [holder, "1" if forced else "0", BATCH, limit, window_ms, order, charge, *(running or ())]
     return Transition(scripts.load("recover"), names, args, _recovered)
 
 

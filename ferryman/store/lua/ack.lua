@@ -4,7 +4,7 @@
 -- KEYS  jobs held rank tries crashes stats done, then one `result` key for each result, then one `attempts` key for each history
 -- ARGV  count fields results histories   how many of each follow
 --       ids...            the results' jobs first, in the order of their keys
---       field, by ...     counters for `stats`
+--       field, by ...     counters for `stats`; counted if any job was finished, or if none was named
 --       ttl_ms, record    for each result
 --       id, ttl_ms        for each history: how long the records of failed attempts stay; 0: they go
 -- REPLY {held, refused ids...}
@@ -26,20 +26,20 @@ if #refused > 0 then
   end
 end
 if #owned > 0 then
-  redis.call('HDEL', jobs, unpack(owned))
-  redis.call('SREM', held, unpack(owned))
+  -- Whatever can fail (a key of the wrong type) comes before the jobs leave: an error must leave them held, to be acked again.
   for _, of_few in ipairs({ rank_of, tries, crashes }) do
-    if redis.call('EXISTS', of_few) == 1 then
+    if redis.call('HLEN', of_few) > 0 then
       redis.call('HDEL', of_few, unpack(owned))
     end
   end
-end
-
-if fields > 0 and #owned > 0 then
-  for i = at, at + fields * 2 - 1, 2 do
-    redis.call('HINCRBY', stats, ARGV[i], ARGV[i + 1])
+  if fields > 0 then
+    for i = at, at + fields * 2 - 1, 2 do
+      redis.call('HINCRBY', stats, ARGV[i], ARGV[i + 1])
+    end
+    redis.call('EXPIRE', stats, 259200)
   end
-  redis.call('EXPIRE', stats, 259200)
+  redis.call('HDEL', jobs, unpack(owned))
+  redis.call('SREM', held, unpack(owned))
 end
 at = at + fields * 2
 

@@ -9,7 +9,7 @@
 --       then for each job: id, attempts made, record, fingerprint, task
 -- REPLY refused ids
 -- COST  O(jobs * log(dead)); at most 200 old dead letters are dropped in one call
--- KEEPS one-place; ownership; dead letters are capped by number and age
+-- KEEPS one-place; ownership; dead letters are capped by number and age, counted failures by number
 -- @include now
 -- @include own
 local held, jobs, dead, rank_of, tries, crashes, failures, stats, done =
@@ -38,7 +38,12 @@ for i = 5, #ARGV, 5 do
     local attempts = KEYS[9 + i / 5]
     redis.call('RPUSH', attempts, record)
     redis.call('LTRIM', attempts, -cap, -1)
-    redis.call('HINCRBY', failures, fingerprint, 1)
+    redis.call('PERSIST', attempts) -- a revival had set a limit to its time
+    if redis.call('HINCRBY', failures, fingerprint, 1) == 1 and redis.call('HLEN', failures) > 2000 then
+      -- Each deployment moves lines and makes new fingerprints: without a bound the counts of all old ones would stay for ever.
+      redis.call('HDEL', failures, unpack(redis.call('HRANDFIELD', failures, 100)))
+      redis.call('HSET', failures, fingerprint, 1)
+    end
     redis.call('HINCRBY', stats, 'dead:' .. task, 1)
     ended[#ended + 1] = id
   end

@@ -13,23 +13,30 @@ local ghosts, rank_of, tries, crashes, result, attempts, done =
 local id, stem, ttl, record = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 if redis.call('HEXISTS', jobs, id) == 0 then
-  return 'gone'
+  -- The record names the moment, so the very same one means this very call, sent again after its reply was lost.
+  return record ~= '' and redis.call('GET', result) == record and 'cancelled' or 'gone'
 end
 for _, candidate in ipairs(redis.call('SMEMBERS', holders)) do
   if redis.call('SISMEMBER', stem .. 'held:' .. candidate, id) == 1 then
     return 'running'
   end
 end
-local found = redis.call('ZREM', delayed, id) + redis.call('ZREM', retries, id) + redis.call('ZREM', ranked, id)
-  + redis.call('ZREM', dead, id)
-if found == 0 then
+local place -- all places are asked before one is changed: a key of the wrong type must not leave a body without a place
+for _, key in ipairs({ delayed, retries, ranked, dead }) do
+  if redis.call('ZSCORE', key, id) then
+    place = key
+  end
+end
+redis.call('HDEL', rank_of, id)
+redis.call('HDEL', tries, id)
+redis.call('HDEL', crashes, id)
+if place then
+  redis.call('ZREM', place, id)
+else
   -- Searching the list would cost as much as the queue is long. The entry stays and is skipped when it comes up.
   redis.call('SADD', ghosts, id)
 end
 redis.call('HDEL', jobs, id)
-redis.call('HDEL', rank_of, id)
-redis.call('HDEL', tries, id)
-redis.call('HDEL', crashes, id)
 redis.call('UNLINK', attempts)
 if record ~= '' then
   redis.call('SET', result, record, 'PX', ttl)

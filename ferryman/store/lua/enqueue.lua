@@ -24,45 +24,50 @@ if last and tonumber(last) >= lane_seq then
   return { -1 }
 end
 
-local ids, existing, inherited = {}, {}, 0
+-- Everything is asked before anything is changed, and a place is given before a body: a key of the wrong type stops the script
+-- with nothing done.
+redis.call('HLEN', jobs)
 local elsewhere = due ~= '' or priority ~= '' or cost ~= ''
+local ids, bodies, existing, inherited = {}, {}, {}, 0
 if mode == 'new' then
   for i = FIRST, #ARGV, 2 do
     ids[#ids + 1] = ARGV[i]
   end
-  redis.call('HSET', jobs, unpack(ARGV, FIRST))
+  bodies = { unpack(ARGV, FIRST) }
 else
+  local haunting = {}
   for i = FIRST, #ARGV, 2 do
     local id = ARGV[i]
-    if redis.call('HEXISTS', jobs, id) == 1 or redis.call('EXISTS', KEYS[10 + (i - FIRST) / 2]) == 1 then
+    if bodies[id] or redis.call('HEXISTS', jobs, id) == 1 or redis.call('EXISTS', KEYS[10 + (i - FIRST) / 2]) == 1 then
       existing[#existing + 1] = id
     else
-      redis.call('HSET', jobs, id, ARGV[i + 1])
+      bodies[id] = true
+      bodies[#bodies + 1] = id
+      bodies[#bodies + 1] = ARGV[i + 1]
       -- A cancelled job's entry is still in `ready`. A second entry would let two workers take the one body, so a new job for the
       -- same list inherits the old entry, and its turn; only one that goes elsewhere pays for a search of the list.
-      local ghost = redis.call('SREM', ghosts, id) == 1
-      if ghost and elsewhere then
-        redis.call('LREM', ready, 1, id)
+      local haunts = redis.call('SISMEMBER', ghosts, id) == 1
+      if haunts then
+        haunting[#haunting + 1] = id
       end
-      if ghost and not elsewhere then
+      if haunts and not elsewhere then
         inherited = inherited + 1
       else
         ids[#ids + 1] = id
       end
     end
   end
-end
--- The marker outlives every retry of this call, and a late original that a slow server reads after its own retry.
-redis.call('SET', producer, lane_seq, 'EX', 900)
-if inherited > 0 then
-  ring(bell)
-end
-if #ids == 0 then
-  return { inherited, unpack(existing) }
+  for i = 1, #haunting do
+    if elsewhere then
+      redis.call('LREM', ready, 1, haunting[i])
+    end
+    redis.call('SREM', ghosts, haunting[i])
+  end
 end
 
 local ranks
-if priority ~= '' or cost ~= '' then
+if #ids > 0 and (priority ~= '' or cost ~= '') then
+  redis.call('ZCARD', ranked)
   -- One number holds three: priority before run time before arrival. 2^53 is where doubles stop being exact.
   local arrival = redis.call('INCRBY', seq, #ids) - #ids
   local base = -(tonumber(priority) or 0) * 4398046511104 -- 2^42
@@ -78,35 +83,47 @@ if priority ~= '' or cost ~= '' then
     ranks[#ranks + 1] = ids[i]
     ranks[#ranks + 1] = string.format('%.0f', base + order)
   end
-  redis.call('HSET', rank_of, unpack(ranks))
 end
 
-if due ~= '' then
+if #ids == 0 then
+  if inherited > 0 then
+    ring(bell)
+  end
+elseif due ~= '' then
   local now = now_ms()
   local at = tonumber(due)
   if string.sub(due, 1, 1) == '+' then
     at = now + at
   end
   local head = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2]
+  if not head or at < tonumber(head) then
+    ring(bell) -- the timer's keeper waits for a later moment than this one
+  end
   local scored = {}
   for i = 1, #ids do
     scored[#scored + 1] = string.format('%.0f', at)
     scored[#scored + 1] = ids[i]
   end
-  redis.call('ZADD', delayed, unpack(scored))
-  if not head or at < tonumber(head) then
-    ring(bell) -- the timer's keeper waits for a later moment than this one
+  if ranks then
+    redis.call('HSET', rank_of, unpack(ranks))
   end
+  redis.call('ZADD', delayed, unpack(scored))
 elseif ranks then
   local scored = {}
   for i = 1, #ranks, 2 do
     scored[#scored + 1] = ranks[i + 1]
     scored[#scored + 1] = ranks[i]
   end
+  ring(bell)
+  redis.call('HSET', rank_of, unpack(ranks))
   redis.call('ZADD', ranked, unpack(scored))
-  ring(bell)
 else
-  redis.call('LPUSH', ready, unpack(ids))
   ring(bell)
+  redis.call('LPUSH', ready, unpack(ids))
 end
+if #bodies > 0 then
+  redis.call('HSET', jobs, unpack(bodies))
+end
+-- The marker outlives every retry of this call, and a late original that a slow server reads after its own retry.
+redis.call('SET', producer, lane_seq, 'EX', 900)
 return { #ids + inherited, unpack(existing) }

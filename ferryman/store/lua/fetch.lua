@@ -31,7 +31,7 @@ for _, waiting in ipairs({ delayed, retries }) do
   local head = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')[2]
   if head and tonumber(head) <= now then
     local due = redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, budget)
-    stand(due, false, ready, ranked, rank_of) -- into the new place before out of the old: an error between loses nothing
+    stand(due, 'last', ready, ranked, rank_of) -- into the new place before out of the old: an error between loses nothing
     redis.call('ZREM', waiting, unpack(due))
     head = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')[2]
   end
@@ -67,6 +67,8 @@ end
 -- A key of the wrong type must stop the script here, before anything has left its place.
 redis.call('SCARD', held)
 redis.call('HLEN', jobs)
+redis.call('LLEN', bell)
+local some_tried, some_crashed = redis.call('HLEN', tries) > 0, redis.call('HLEN', crashes) > 0
 
 local ids = {}
 local ranks = redis.call('ZCARD', ranked)
@@ -96,7 +98,7 @@ if limit > #ids and ranks > 0 then
   end
 end
 
-local envelopes, tried, crashed, missing = {}, {}, {}, {}
+local envelopes, tried, crashed, missing, without = {}, {}, {}, {}, {}
 if #ids > 0 then
   envelopes = redis.call('HMGET', jobs, unpack(ids))
   local whole = true
@@ -112,8 +114,8 @@ if #ids > 0 then
       if envelopes[i] then
         present[#present + 1] = ids[i]
         bodies[#bodies + 1] = envelopes[i]
-      elseif redis.call('SREM', ghosts, ids[i]) == 0 then
-        missing[#missing + 1] = ids[i]
+      else
+        without[#without + 1] = ids[i]
       end
     end
     ids, envelopes = present, bodies
@@ -121,11 +123,16 @@ if #ids > 0 then
 end
 if #ids > 0 then
   redis.call('SADD', held, unpack(ids))
-  if redis.call('EXISTS', tries) == 1 then
+  if some_tried then
     tried = redis.call('HMGET', tries, unpack(ids))
   end
-  if redis.call('EXISTS', crashes) == 1 then
+  if some_crashed then
     crashed = redis.call('HMGET', crashes, unpack(ids))
+  end
+end
+for i = 1, #without do
+  if redis.call('SREM', ghosts, without[i]) == 0 then
+    missing[#missing + 1] = without[i]
   end
 end
 

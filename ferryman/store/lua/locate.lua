@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Where is a job? Its place is its state; there is no second field that could disagree.
 --
--- KEYS  jobs delayed retries ranked dead holders tries crashes result attempts ghosts
+-- KEYS  jobs delayed retries ranked dead holders tries crashes result attempts
 -- ARGV  id stem
 -- REPLY {place, envelope or false, score or false, holder or false, tries or false, crashes or false, result or false, {attempts}}
 --       place  'ready' | 'ranked' | 'delayed' | 'retries' | 'held' | 'dead' | 'gone'

@@ -3,7 +3,7 @@
 --
 -- KEYS  place jobs rank tries crashes ghosts
 -- ARGV  batch stem type   type: 'list' | 'zset'
--- REPLY how many entries were taken; 0: the place is empty
+-- REPLY {entries taken, jobs deleted}; 0 entries: the place is empty. An entry of a cancelled job is no job.
 -- COST  O(batch)
 -- KEEPS one-place: bodies go with their places
 local place, jobs, rank_of, tries, crashes, ghosts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -15,9 +15,9 @@ else
   ids = redis.call('ZRANGE', place, 0, batch - 1)
 end
 if #ids == 0 then
-  return 0
+  return { 0, 0 }
 end
-redis.call('HDEL', jobs, unpack(ids))
+local deleted = redis.call('HDEL', jobs, unpack(ids))
 redis.call('HDEL', rank_of, unpack(ids))
 redis.call('HDEL', crashes, unpack(ids))
 local tried = redis.call('HMGET', tries, unpack(ids))
@@ -33,4 +33,4 @@ if kind == 'list' then
 else
   redis.call('ZREM', place, unpack(ids))
 end
-return #ids
+return { #ids, deleted }

@@ -7,6 +7,7 @@
 --       batch      how many jobs to move at most
 --       limit      this many crashes within the window condemn a job
 --       window_ms
+--       order      'fifo' | 'lifo': where the head of the line is
 --       charge     'all': nobody knows what was running (a whole machine is gone) | 'named': the ids that follow were
 --       ids...
 -- REPLY {left, {moved ids}, {condemned ids}, {their envelopes}, {their attempts made}}; {-1}: the lease lives
@@ -21,7 +22,7 @@ local workers, holders, held, started = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local ready, ranked, rank_of, crashes, jobs, tries, timer, bell =
   KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local holder, forced, batch, limit, window = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local charge = ARGV[6]
+local order, charge = ARGV[6], ARGV[7]
 local now = now_ms()
 
 local lease = redis.call('ZSCORE', workers, holder)
@@ -33,7 +34,7 @@ end
 redis.call('ZREM', workers, holder)
 
 local named = {}
-for i = 7, #ARGV do
+for i = 8, #ARGV do
   named[ARGV[i]] = true
 end
 
@@ -67,9 +68,16 @@ for i = 1, #found do
 end
 if #moved > 0 then
   table.sort(moved) -- a set has no order, ids have: arrival
-  stand(moved, true, ready, ranked, rank_of)
-  redis.call('SREM', held, unpack(moved))
+  if order == 'lifo' then
+    local reversed = {}
+    for i = #moved, 1, -1 do
+      reversed[#reversed + 1] = moved[i]
+    end
+    moved = reversed
+  end
   ring(bell)
+  stand(moved, order, ready, ranked, rank_of)
+  redis.call('SREM', held, unpack(moved))
 end
 local envelopes, tried = {}, {}
 if #condemned > 0 then

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Begin a lease. A holder's name is used once: who lost a lease comes back under a new name.
 --
--- KEYS  workers holders bell
+-- KEYS  workers holders
 -- ARGV  holder lease_ms
 -- REPLY now_ms
 -- COST  O(log(workers))

@@ -25,7 +25,7 @@ for i = 1, #refused do
   foreign[refused[i]] = true
 end
 
-local head = tonumber(redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')[2] or 'inf')
+local head = tonumber(redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')[2]) or math.huge
 local first = math.huge
 for i = 2, #ARGV, 4 do
   local id, delay, made, record = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[i + 3]
@@ -40,6 +40,7 @@ for i = 2, #ARGV, 4 do
       local attempts = KEYS[4 + (i + 2) / 4]
       redis.call('RPUSH', attempts, record)
       redis.call('LTRIM', attempts, -cap, -1)
+      redis.call('PERSIST', attempts) -- a revival had set a limit to its time
     end
     first = math.min(first, at)
   end

@@ -1,12 +1,14 @@
 -- @include chunks
--- stand(ids, at_head, ready_key, ranked_key, rank_key): put ids into the line of their queue, ranked ones at their rank.
--- at_head: the next to be fetched (jobs given back) instead of the last (jobs that come due).
-local function stand(ids, at_head, ready_key, ranked_key, rank_key)
+-- stand(ids, turn, ready_key, ranked_key, rank_key): put ids into the line of their queue, ranked ones at their rank.
+-- turn: 'last' (jobs that come due: as if they arrived now) | 'fifo' or 'lifo' (jobs given back: next to be fetched, the first id
+-- first, from a queue that is worked in that order). An error leaves everything where it was.
+local function stand(ids, turn, ready_key, ranked_key, rank_key)
   if #ids == 0 then
     return
   end
   local plain = ids
-  if redis.call('EXISTS', rank_key) == 1 then
+  if redis.call('HLEN', rank_key) > 0 then
+    redis.call('LLEN', ready_key) -- a key of the wrong type must show before some of the ids have their new place
     plain = {}
     local ranks = redis.call('HMGET', rank_key, unpack(ids))
     local scored = {}
@@ -20,12 +22,12 @@ local function stand(ids, at_head, ready_key, ranked_key, rank_key)
     end
     chunked('ZADD', ranked_key, scored)
   end
-  if at_head then
+  if turn ~= 'last' then
     local reversed = {}
     for i = #plain, 1, -1 do
       reversed[#reversed + 1] = plain[i]
     end
-    chunked('RPUSH', ready_key, reversed)
+    chunked(turn == 'lifo' and 'LPUSH' or 'RPUSH', ready_key, reversed)
   else
     chunked('LPUSH', ready_key, plain)
   end
