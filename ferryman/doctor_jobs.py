@@ -14,9 +14,10 @@ from ferryman.store.keys import QueueKeys
 
 _TRIED = (
     ("SET", "seq", "1", "EX", "60"), ("GET", "seq"), ("INCRBY", "seq", "1"), ("EXISTS", "seq"),
-    ("EXPIRE", "seq", "60"), ("PEXPIRE", "seq", "60000"),
+    ("EXPIRE", "seq", "60"), ("PEXPIRE", "seq", "60000"), ("PERSIST", "seq"),
     ("HSET", "tries", "x", "1"), ("HGET", "tries", "x"), ("HMGET", "tries", "x"), ("HGETALL", "tries"),
-    ("HEXISTS", "tries", "x"), ("HINCRBY", "tries", "x", "1"), ("HLEN", "tries"), ("HDEL", "tries", "y"),
+    ("HEXISTS", "tries", "x"), ("HINCRBY", "tries", "x", "1"), ("HLEN", "tries"), ("HRANDFIELD", "tries"),
+    ("HDEL", "tries", "y"),
     ("LPUSH", "bell", "x"), ("RPUSH", "bell", "x"), ("LLEN", "bell"), ("LRANGE", "bell", "0", "-1"),
     ("LREM", "bell", "1", "y"), ("LTRIM", "bell", "0", "5"), ("BLPOP", "bell", "1"),
     ("SADD", "ghosts", "x"), ("SCARD", "ghosts"), ("SISMEMBER", "ghosts", "x"), ("SMEMBERS", "ghosts"),
@@ -100,7 +101,7 @@ def _a_jobs_way(probe: Probe, keys: QueueKeys) -> Finding:
     )
     try:
         store.run(transitions.register(keys, holder, 60_000))
-        store.run(lambda lane: transitions.enqueue(keys, lane.name, lane.next_seq(), ["trial", body]))
+        store.run(transitions.enqueue(keys, holder, 1, ["trial", body]))
         fetched = store.run(transitions.fetch(keys, holder, 1))
         acked = store.run(transitions.ack(keys, holder, fetched.ids))
     except StoreUnavailable:
@@ -133,7 +134,7 @@ def _script_flags(probe: Probe) -> Finding:
 def _remove(probe: Probe, keys: QueueKeys) -> None:
     names = [name for slot in QueueKeys.__slots__[3:] if (name := getattr(keys, slot)) != keys.done]
     try:
-        probe.command("DEL", *names, keys.held("doctor"), keys.started("doctor"))
+        probe.command("DEL", *names, keys.held("doctor"), keys.started("doctor"), keys.producer("doctor"))
     except StoreError:  # what is left is small and alone; the findings have named the reason
         return
 

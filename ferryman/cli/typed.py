@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import json
 import re
+import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -90,13 +91,9 @@ def _declared(fn: Callable[..., Any]) -> tuple[list[Any], dict[str, Any], Any, A
         parameters = inspect.signature(fn).parameters.values()
     except (TypeError, ValueError):
         return [], {}, Any, Any
-    try:
-        hints = typing.get_type_hints(fn)
-    except Exception:  # noqa: BLE001 (annotations are code, and may fail in any way)
-        hints = {}
     positional, named, rest, keyword_rest = [], {}, Any, Any
     for parameter in parameters:
-        kind = hints.get(parameter.name, Any)
+        kind = _resolved(fn, parameter.annotation)
         if parameter.kind is parameter.VAR_POSITIONAL:
             rest = kind
         elif parameter.kind is parameter.VAR_KEYWORD:
@@ -106,6 +103,17 @@ def _declared(fn: Callable[..., Any]) -> tuple[list[Any], dict[str, Any], Any, A
             if parameter.kind is not parameter.KEYWORD_ONLY:
                 positional.append(kind)
     return positional, named, rest, keyword_rest
+
+
+def _resolved(fn: Callable[..., Any], annotation: Any) -> Any:
+    """An annotation as a type; one that names what only type checkers import is Any."""
+    if annotation is inspect.Parameter.empty:
+        return Any
+    holder = types.SimpleNamespace(__annotations__={"it": annotation})
+    try:
+        return typing.get_type_hints(holder, getattr(inspect.unwrap(fn), "__globals__", {}))["it"]
+    except Exception:  # noqa: BLE001 (annotations are code, and may fail in any way)
+        return Any
 
 
 def _value(word: str, kind: Any) -> Any:
