@@ -25,7 +25,9 @@ def reason_of(kind: Kind, read: Decode, value: Any) -> str | None:
         where, why = (None if kind.is_typed else plain.complaint(value)) or ("", str(error))
         return f"{where}: {why}"
     except MISFITS as error:
-        where, why = plain.complaint(value) or ("", _unsaid(error))
+        # Within classes only msgspec looked; plain data is searched for the place.
+        found = None if kind.is_typed and plain.is_rebuildable(type(value)) else plain.complaint(value)
+        where, why = found or ("", _unsaid(error))
         return f"{where}: {why}"
     return None
 
@@ -43,4 +45,11 @@ def _told(text: str) -> str:
 
 
 def _unsaid(error: Exception) -> str:
+    """What msgspec's other errors mean; their own texts may repeat values."""
+    if isinstance(error, OverflowError):
+        return "an integer beyond 64 bits does not travel; pass it as str"
+    if isinstance(error, UnicodeEncodeError):
+        return "a str with lone surrogates is no text; pass bytes"
+    if isinstance(error, RecursionError):
+        return "it is nested too deep, or contains itself"
     return f"it cannot be written ({type(error).__name__})"

@@ -59,6 +59,22 @@ class Login(pydantic.BaseModel):
     password: pydantic.SecretStr
 
 
+class Count(pydantic.BaseModel):
+    n: int
+
+
+@dataclass
+class Named:
+    first: str
+    other: Named | None
+
+
+def _ring() -> Named:
+    found = Named("a", None)
+    found.other = found
+    return found
+
+
 Plain = namedtuple("Plain", "a b")
 
 
@@ -217,6 +233,10 @@ def test_a_class_that_contains_itself_is_refused() -> None:
         (Login, Login(user="a", password=pydantic.SecretStr(SECRET)), "asterisks"),
         (Login, {"user": 1, "password": SECRET}, "user: Input should be a valid string"),
         (Path, 3, "expected Path, got int"),
+        (Order, Order(2**70, []), "'value': an integer beyond 64 bits"),
+        (Count, Count(n=10**20), "'value': an integer beyond 64 bits"),
+        (Named, Named(first="\ud800", other=None), "'value': a str with lone surrogates"),
+        (Named, _ring(), "'value': it is nested too deep, or contains itself"),
     ],
     ids=lambda item: str(item)[:40],
 )
