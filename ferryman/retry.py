@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +24,21 @@ def as_seconds(value: Seconds, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**10:
         raise InvalidOption(f"{name} must be a number of seconds >= 0 or a timedelta, not {value!r}")
     return float(value)
+
+
+_without_jitter: ContextVar[bool] = ContextVar("ferryman_without_jitter", default=False)
+
+
+@contextlib.contextmanager
+def without_jitter() -> Iterator[None]:
+    """Within it, every wait is the longest that its policy could draw: for tests, which must not depend on
+    chance.
+    """
+    token = _without_jitter.set(True)
+    try:
+        yield
+    finally:
+        _without_jitter.reset(token)
 
 
 class Signal(Exception):
@@ -81,7 +98,7 @@ class Retry(Signal):
         if self.delays is not None:
             return self.delays[min(attempts_made, len(self.delays)) - 1]
         ceiling = min(self.base * 2.0 ** min(attempts_made - 1, 60), self.max_delay)
-        return random.uniform(ceiling / 2, ceiling) if self.jitter else ceiling
+        return random.uniform(ceiling / 2, ceiling) if self.jitter and not _without_jitter.get() else ceiling
 
     def to_wire(self) -> dict[str, Any]:
         """Plain data for the envelope; `from_wire` reads it back."""
@@ -106,12 +123,14 @@ class Retry(Signal):
 
     @classmethod
     def of(cls, value: Retry | int | bool | None) -> Retry:
-        """A policy of what ``retry=`` accepts: a `Retry`, a number of retries, or None/False for none."""
+        """A policy of what ``retry=`` accepts: a `Retry`, a number of retries, True for the usual ones, or None/False for
+        none.
+        """
         if isinstance(value, Retry):
             return value
         if value is None or value is False:
             return cls(0)
-        return cls(value)
+        return cls() if value is True else cls(value)
 
     def __eq__(self, other: object) -> bool:
         return self.to_wire() == other.to_wire() if isinstance(other, Retry) else NotImplemented

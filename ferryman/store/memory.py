@@ -7,6 +7,7 @@ moved by a test.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -23,15 +24,16 @@ from ferryman.store.transitions import Transition
 
 R = TypeVar("R")
 
-_CLOCK_KEY = "ferryman-test-clock"
+_CLOCK_KEY = "ferryman-test-clock"  # "<ms>": it stands there; "+<ms>": it runs, so much ahead of the real one
 _MOVABLE_NOW = f"""
 local function now_ms()
   local moved = redis.call('GET', '{_CLOCK_KEY}')
-  if moved then
+  if moved and string.sub(moved, 1, 1) ~= '+' then
     return tonumber(moved)
   end
   local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  local real = time[1] * 1000 + math.floor(time[2] / 1000)
+  return moved and real + tonumber(string.sub(moved, 2)) or real
 end
 """
 
@@ -66,7 +68,7 @@ class MemoryLane(Lane):
         self._client = client
         self._lock = lock
         self._last = 0
-        self.name = f"memory-{id(self):x}"
+        self.name = os.urandom(6).hex()  # not id(): a later lane could be born at the same address
         self._known: dict[Script, str] = {}
 
     def close(self) -> None:
@@ -125,14 +127,46 @@ class MemoryPool(Pool):
         super().forget()
         self._serial = threading.RLock()
 
+    # A test may move the clock. It is the scripts' clock: due times, leases and expiry follow it by
+    # themselves; TTLs count by the real clock, so each is shortened by the distance of the move.
+
     def set_clock(self, now_ms: int | None) -> None:
-        """Let the scripts believe that it is `now_ms`; None gives them the real clock back."""
-        if now_ms is None:
-            self.client.delete(_CLOCK_KEY)
-        else:
-            self.client.set(_CLOCK_KEY, now_ms)
+        """Let the clock stand at `now_ms`; None gives the scripts the real clock back."""
+        with self._serial:
+            before = self.now_ms()
+            if now_ms is None:
+                self.client.delete(_CLOCK_KEY)
+            else:
+                self.client.set(_CLOCK_KEY, now_ms)
+            self._shorten_ttls(self.now_ms() - before)
+
+    def shift_clock(self, ahead_ms: int) -> None:
+        """Let the clock run, `ahead_ms` ahead of the real one (or behind it, if negative)."""
+        with self._serial:
+            before = self.now_ms()
+            self.client.set(_CLOCK_KEY, f"+{ahead_ms}")
+            self._shorten_ttls(self.now_ms() - before)
 
     def now_ms(self) -> int:
         """The scripts' clock."""
-        moved = self.client.get(_CLOCK_KEY)
-        return int(moved) if moved else int(time.time() * 1000)
+        moved = self._clock()
+        if moved and not moved.startswith(b"+"):
+            return int(moved)
+        return int(time.time() * 1000) + int(moved[1:] or 0)
+
+    def clock_stands(self) -> bool:
+        """Whether the clock was set to stand."""
+        return bool(self._clock()) and not self._clock().startswith(b"+")
+
+    def _clock(self) -> bytes:
+        found: Any = self.client.get(_CLOCK_KEY)
+        return found or b""
+
+    def _shorten_ttls(self, by_ms: int) -> None:
+        found: Any = self.client.keys() if by_ms else ()
+        for key in found:
+            left: Any = self.client.pttl(key)
+            if 0 <= left <= by_ms:
+                self.client.delete(key)
+            elif left >= 0:
+                self.client.pexpire(key, left - by_ms)
