@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from ferryman import ids, settings
-from ferryman.errors import ConfigurationError, InvalidArguments, UnknownTask
+from ferryman.errors import ConfigurationError, InvalidArguments, InvalidOption, UnknownTask
 from ferryman.hooks import Around, Hooks, Lifecycle, check_around
 from ferryman.job import Job
 from ferryman.listener import Listener
 from ferryman.lookup import Lookup
-from ferryman.options import Options, TaskOptions
+from ferryman.options import CALL_ONLY, Options, TaskOptions
 from ferryman.producer import Producer
 from ferryman.queue import ORDERS, Order, Queue
 from ferryman.retry import Retry
@@ -104,6 +104,10 @@ class Ferryman:
         """
 
         def register(fn: Callable[P, R]) -> Task[P, R]:
+            for option in options.keys() & CALL_ONLY:
+                raise InvalidOption(
+                    f"{option}= is said of one job, not of a task: task.options({option}=...).enqueue(...)"
+                )
             checked = self._defaults.override(**options)
             task = Task(self, fn, name or name_of(fn), Options(**{**_plain(checked), "given": frozenset()}))
             if "result_ttl" not in options and task.codec.returns_value:

@@ -81,8 +81,11 @@ class JobInfo:
 
 
 def at(ms: float | None) -> datetime | None:
-    """An aware datetime of milliseconds since the epoch; None of None and 0."""
-    return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
+    """An aware datetime of milliseconds since the epoch; None of None, of 0 and of what no calendar holds."""
+    try:
+        return datetime.fromtimestamp(ms / 1000, UTC) if ms else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 class Job(Generic[R]):

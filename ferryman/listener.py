@@ -151,8 +151,9 @@ class Listener:
                 link.command("PING")
                 self._hear(link)
             except (StoreError, OSError):
-                for subscribed in self._channels.values():
-                    subscribed.clear()
+                with self._lock:
+                    for subscribed in self._channels.values():
+                        subscribed.clear()
                 time.sleep(pause)
                 pause = min(pause * 2, 2.0)
             finally:

@@ -4,6 +4,7 @@ faces.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -131,7 +132,7 @@ class Lookup:
         located = yield self.locating(local, queue)
         if located.envelope is None:
             return False
-        now_ms = self._app.store.server_ms()
+        now_ms = yield from self._app.store.clock()
         try:
             letter = envelope.decode(located.envelope)
             task, enqueued_ms, options = letter.task, letter.enqueued_ms, letter.options
@@ -160,4 +161,8 @@ class Lookup:
 
 
 def _records(raw: list[bytes]) -> tuple[AttemptRecord, ...]:
-    return tuple(_attempts.decode(record) for record in raw)
+    found = []
+    for record in raw:
+        with contextlib.suppress(msgspec.MsgspecError):  # one that is not ours must not hide the others
+            found.append(_attempts.decode(record))
+    return tuple(found)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypedDict
 
+import msgspec
+
 from ferryman import ids
 from ferryman.errors import InvalidOption
 from ferryman.retry import Retry, Seconds, as_seconds
@@ -20,7 +22,7 @@ _LONGEST_S = 3650 * 86_400.0
 
 
 class CallOptions(TypedDict, total=False):
-    """Keyword arguments of ``task.options(...)`` and, but for the last four, of ``@app.task(...)``."""
+    """Keyword arguments of ``task.options(...)`` and, but for the last three, of ``@app.task(...)``."""
 
     queue: str
     """Where the job waits."""
@@ -60,6 +62,10 @@ class TaskOptions(TypedDict, total=False):
     meta: Mapping[str, Any]
     tags: list[str] | tuple[str, ...]
     duration: Seconds
+
+
+CALL_ONLY = CallOptions.__annotations__.keys() - TaskOptions.__annotations__.keys()
+"""Options that a task cannot have as defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +180,23 @@ def _local(value: Any) -> dict[str, Any]:
 def _meta(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise InvalidOption(f"meta= takes a mapping with text keys, not {type(value).__name__}")
-    return {"meta": dict(value)}
+    return {"meta": _travelling("meta", dict(value))}
 
 
 def _tags(value: Any) -> dict[str, Any]:
-    if isinstance(value, str) or not all(isinstance(tag, str) and 0 < len(tag) <= 100 for tag in value):
+    if not isinstance(value, list | tuple | set | frozenset) or not all(
+        isinstance(tag, str) and 0 < len(tag) <= 100 for tag in value
+    ):
         raise InvalidOption("tags= takes a list of words of 1 to 100 characters")
-    return {"tags": tuple(value)}
+    return {"tags": _travelling("tags", tuple(value))}
+
+
+def _travelling(option: str, value: Any) -> Any:
+    try:
+        msgspec.msgpack.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidOption(f"{option}= holds something that cannot travel with a job: {error}") from None
+    return value
 
 
 _CHECKS: dict[str, Any] = {

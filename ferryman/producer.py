@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _DURATIONS_FRESH_S = 5.0
 _UNKNOWN_DURATION_MS = 1000.0
+_BATCH_BYTES = 4 * 1024 * 1024
+"""A larger call would keep Redis from others for too long, and 500 jobs of a megabyte fit no buffer."""
 Step = Callable[[Any], Transition[Enqueued]]
 
 
@@ -115,7 +117,7 @@ class Producer:
             self._store.drive(self._announce(options.queue))
         bodies = self._envelopes(task, options, self._checked(task, options, calls), self._store.server_ms())
         jobs: list[Job[Any]] = []
-        for locals_, batch in self._batches(bodies, self._store.server_ms()):
+        for locals_, batch in self._batches(bodies, options, self._store.server_ms()):
             try:
                 self._store.run(self._step(task, options, batch))
             except StoreError as error:
@@ -136,7 +138,7 @@ class Producer:
         now_ms = await self._store.aserver_ms()
         bodies = self._envelopes(task, options, self._checked(task, options, calls), now_ms)
         jobs: list[Job[Any]] = []
-        for locals_, batch in self._batches(bodies, now_ms):
+        for locals_, batch in self._batches(bodies, options, now_ms):
             try:
                 await self._store.arun(self._step(task, options, batch))
             except StoreError as error:
@@ -160,14 +162,21 @@ class Producer:
         return found
 
     @staticmethod
-    def _batches(bodies: list[bytes], now_ms: int) -> Iterable[tuple[list[str], list[str | bytes]]]:
-        locals_ = ids.new_locals(now_ms, len(bodies))
-        for first in range(0, len(bodies), BATCH):
-            chosen = locals_[first : first + BATCH]
+    def _batches(
+        bodies: list[bytes], options: Options, now_ms: int
+    ) -> Iterable[tuple[list[str], list[str | bytes]]]:
+        locals_ = ids.new_locals(now_ms, len(bodies)) if options.local is None else [options.local]
+        first = 0
+        while first < len(bodies):
+            size = BATCH
+            while size > 1 and sum(map(len, bodies[first : first + size])) > _BATCH_BYTES:
+                size //= 2
+            chosen = locals_[first : first + size]
             batch: list[str | bytes] = [b""] * (2 * len(chosen))
             batch[::2] = chosen
-            batch[1::2] = bodies[first : first + BATCH]
+            batch[1::2] = bodies[first : first + size]
             yield chosen, batch
+            first += size
 
     def _handles(self, locals_: list[str], options: Options) -> list[Job[Any]]:
         app, queue, keeps = self._app, options.queue, options.result_ttl_s > 0

@@ -40,7 +40,7 @@ class Settings:
     default_queue: str = _setting("default", "queue of tasks that name none")
     timeout_s: float = _setting(5.0, "longest wait for one answer of Redis", low=0.1, high=300)
     patience_s: float = _setting(
-        3.0, "how long a call repeats itself while Redis is away, before it raises", low=0, high=3600
+        3.0, "how long a call repeats itself while Redis is away, before it raises", low=0, high=600
     )
     result_ttl_s: float = _setting(
         600.0, "how long the result of a task that declares one is kept", low=0, high=365 * _DAY_S

@@ -12,8 +12,7 @@ import contextlib
 import os
 import random
 import time
-import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import redis.asyncio.connection as aio_connection
@@ -22,7 +21,7 @@ import redis.exceptions as rx
 from redis.asyncio.retry import Retry as RedisRetry
 from redis.backoff import NoBackoff
 
-from ferryman.errors import StoreUnavailable
+from ferryman.errors import FerrymanError, StoreError, StoreUnavailable
 from ferryman.store.connection import Address, explain, options_of
 from ferryman.store.scripts import Script
 from ferryman.store.sync import Lane, Operation, Pool
@@ -50,6 +49,7 @@ class AsyncLane:
         self.address = address
         self.name = os.urandom(6).hex()
         self._last = 0
+        self._timeout_s = timeout_s
         self._connection = _connect(address, timeout_s)
         self._shas: dict[Script, str] = {}
 
@@ -59,7 +59,14 @@ class AsyncLane:
         return self._last
 
     async def close(self) -> None:
-        """Drop the connection; the next call opens a new one."""
+        """Drop the connection; the next call opens a new one. Never raises."""
+        await self.discard()
+        if self.address.kind == "embedded":
+            with contextlib.suppress(FerrymanError):  # the next call says what is wrong
+                self._connection = await asyncio.to_thread(_connect, self.address, self._timeout_s)
+
+    async def discard(self) -> None:
+        """Drop the connection for good: as `close`, but an embedded server that has ended stays so."""
         with contextlib.suppress(Exception):
             await self._connection.disconnect(nowait=True)
 
@@ -109,6 +116,19 @@ class _PerLoop:
         self.free: list[AsyncLane] = []
         self.permits = asyncio.Semaphore(most)
         self.pid = os.getpid()
+        self.end = self._until_the_loop_ends()
+
+    async def _until_the_loop_ends(self) -> AsyncGenerator[None]:
+        # `asyncio.run` closes the generators that are still open before it closes the loop: the last moment
+        # at which this loop's connections can be closed in good order.
+        try:
+            yield
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        while self.free:
+            await self.free.pop().discard()
 
 
 class AsyncPool:
@@ -119,55 +139,75 @@ class AsyncPool:
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._most = most
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _PerLoop] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._loops: dict[asyncio.AbstractEventLoop, _PerLoop] = {}
 
-    def _here(self) -> _PerLoop:
+    async def _here(self) -> _PerLoop:
         loop = asyncio.get_running_loop()
         found = self._loops.get(loop)
         if found is None or found.pid != os.getpid():
+            for other in [other for other in self._loops if other.is_closed()]:
+                # Not left to a weak dictionary: its connections hold a loop for as long as they are held.
+                self._loops.pop(other, None)
             found = self._loops[loop] = _PerLoop(self._most)
+            await anext(found.end)
         return found
 
     @contextlib.asynccontextmanager
     async def lane(self) -> AsyncIterator[AsyncLane]:
         """A lane for this coroutine alone."""
-        here = self._here()
+        here = await self._here()
         async with here.permits:
-            lane = here.free.pop() if here.free else AsyncLane(self.address, self._timeout_s)
+            lane = here.free.pop() if here.free else await self._make()
             try:
                 yield lane
-            except asyncio.CancelledError:
-                await lane.close()  # a reply may be under way to nobody
+            except StoreError:
+                raise
+            except BaseException:
+                await lane.discard()  # broken off: a reply may be under way to nobody
                 raise
             finally:
                 here.free.append(lane)
+
+    async def _make(self) -> AsyncLane:
+        if self.address.kind == "embedded":  # may have to start the server
+            return await asyncio.to_thread(AsyncLane, self.address, self._timeout_s)
+        return AsyncLane(self.address, self._timeout_s)
 
     async def run(self, step: Transition[R] | Callable[[Any], Transition[R]]) -> R:
         """As `Pool.run`."""
         async with self.lane() as lane:
             transition = step(lane) if callable(step) else step
-            deadline = time.monotonic() + self._patience_s
-            pause = 0.02
-            while True:
-                try:
-                    return await lane.run(transition)
-                except StoreUnavailable:
+            try:
+                return await lane.run(transition)
+            except StoreUnavailable as error:
+                if not transition.repeatable:
                     await lane.close()
-                    if not transition.repeatable or time.monotonic() + pause >= deadline:
-                        raise
-                await asyncio.sleep(random.uniform(pause / 2, pause))
-                pause = min(pause * 2, 0.5)
+                    raise
+                return await self._again(lane, lambda: lane.run(transition), error)
+
+    async def _again(
+        self, lane: AsyncLane, attempt: Callable[[], Awaitable[R]], error: StoreUnavailable
+    ) -> R:
+        deadline = time.monotonic() + self._patience_s
+        pause = 0.02
+        while time.monotonic() + pause < deadline:
+            await lane.close()
+            await asyncio.sleep(random.uniform(pause / 2, pause))
+            pause = min(pause * 2, 0.5)
+            try:
+                return await attempt()
+            except StoreUnavailable as latest:
+                error = latest
+        await lane.close()
+        raise error
 
     async def command(self, *words: Any) -> Any:
         """As `Pool.command`."""
         async with self.lane() as lane:
             try:
                 return await lane.command(*words)
-            except StoreUnavailable:
-                await lane.close()
-                return await lane.command(*words)
+            except StoreUnavailable as error:
+                return await self._again(lane, lambda: lane.command(*words), error)
 
     async def drive(self, operation: Operation[R]) -> R:
         """As `Pool.drive`."""
@@ -182,9 +222,7 @@ class AsyncPool:
 
     async def close(self) -> None:
         """Close this loop's free connections."""
-        here = self._here()
-        while here.free:
-            await here.free.pop().close()
+        await (await self._here()).close()
 
 
 class InlineAsyncPool(AsyncPool):

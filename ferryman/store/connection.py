@@ -12,7 +12,6 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import redis.connection as sync_connection
 import redis.exceptions as rx
@@ -73,13 +72,20 @@ class Address:
 
 
 def mask(url: str) -> str:
-    """The URL without its password or query, fit for logs."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return parts._replace(query="").geturl()
-    user = parts.username or ""
-    host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{user}:***@{host}", query="").geturl()
+    """The URL without its password or query, fit for logs; also one whose password holds a raw ``/``, ``?``
+    or ``#``, which no parser reads as its author meant it.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    login, at, place = rest.rpartition("@")
+    if at and "?" in login and "@" not in login:
+        return f"{scheme}://***"  # a password with a '?' or an '@' in the query: nobody can tell
+    place = place.partition("?")[0].partition("#")[0]
+    if not at:
+        return f"{scheme}://{place}"
+    user, colon, _ = login.partition(":")
+    return f"{scheme}://{user}{':***' if colon else ''}@{place}"
 
 
 def parse(url: str) -> Address:
@@ -101,7 +107,11 @@ def parse(url: str) -> Address:
     try:
         options = dict(sync_connection.parse_url(url))
     except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"store URL {mask(url)!r} cannot be read: {error}") from None
+        # With a login in the URL the reason may quote a piece of the password.
+        reason = (
+            "is some character of the user or password not percent-encoded?" if "@" in url else str(error)
+        )
+        raise ConfigurationError(f"store URL {mask(url)!r} cannot be read: {reason}") from None
     if scheme == "unix" and not options.get("path"):
         raise ConfigurationError("a unix:// URL needs the socket's path, as in unix:///run/redis.sock?db=0")
     _check_options(options, url)
@@ -191,7 +201,7 @@ def explain(error: Exception, address: Address) -> StoreError:
         )
     if isinstance(error, _PASSING) or any(word in text for word in _PASSING_WORDS):
         return StoreUnavailable(f"{where} cannot be used at the moment: {text}")
-    if "unknown command" in text.lower():
+    if "unknown command" in text.lower() or "unknown redis command" in text.lower():
         return StoreError(
             f"{where} is too old or not a Redis: {text}. Ferryman needs Redis 6.2 or Valkey 7.2 and later."
         )

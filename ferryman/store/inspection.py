@@ -9,7 +9,6 @@ from ferryman.store import scripts
 from ferryman.store.keys import QueueKeys
 from ferryman.store.transitions import BATCH, Transition, _texts
 
-
 KEEP_REVIVED_MS = 7 * 86_400_000
 """How long the records of a revived job's failed attempts are kept, unless it fails again."""
 
@@ -79,9 +78,7 @@ def purge(keys: QueueKeys, place: str, batch: int = BATCH) -> Transition[Purged]
     """Delete up to `batch` jobs of one place."""
     names = [getattr(keys, place), keys.jobs, keys.rank, keys.tries, keys.crashes, keys.ghosts]
     kind = "list" if place == "ready" else "zset"
-    return Transition(
-        scripts.load("purge"), names, [batch, keys.stem, kind], lambda reply: Purged(*reply)
-    )
+    return Transition(scripts.load("purge"), names, [batch, keys.stem, kind], lambda reply: Purged(*reply))
 
 
 class Survey(NamedTuple):
@@ -104,12 +101,8 @@ class Survey(NamedTuple):
 
 def _survey(reply: list[Any]) -> Survey:
     *numbers, paused, oldest, next_due = reply
-    return Survey(
-        *numbers,
-        None if paused is None else paused.decode(),
-        oldest,
-        None if next_due is None else int(float(next_due)),
-    )
+    reason = None if paused is None else paused.decode()
+    return Survey._make([*numbers, reason, oldest, None if next_due is None else int(float(next_due))])
 
 
 def survey(keys: QueueKeys) -> Transition[Survey]:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import redis.exceptions as rx
 from hiredis import pack_command
 
-from ferryman.errors import StoreUnavailable
+from ferryman.errors import FerrymanError, StoreError, StoreUnavailable
 from ferryman.store.connection import Address, connect, explain
 from ferryman.store.scripts import Script
 from ferryman.store.transitions import Transition
@@ -48,11 +48,16 @@ class Link:
         self._shas: dict[Script, str] = {}
 
     def close(self) -> None:
-        """Drop the connection; the next call opens a new one."""
+        """Drop the connection; the next call opens a new one. Never raises."""
+        self.discard()
+        if self.address.kind == "embedded":
+            with contextlib.suppress(FerrymanError):  # the next call says what is wrong
+                self._connection = connect(self.address, self._timeout_s)
+
+    def discard(self) -> None:
+        """Drop the connection for good: as `close`, but an embedded server that has ended stays so."""
         with contextlib.suppress(Exception):
             self._connection.disconnect()
-        if self.address.kind == "embedded":
-            self._connection = connect(self.address, self._timeout_s)
 
     def fileno(self) -> int:
         """The socket, to wait on. Raises `StoreUnavailable` if it is closed."""
@@ -111,8 +116,32 @@ class Link:
         """Carry out several transitions in one round trip, in order; a reply may be a `StoreError`, which is
         returned, not raised.
 
-        Raises `StoreUnavailable` when the connection is lost: then nobody knows which were carried out.
+        Raises `StoreUnavailable` when the connection is lost: then nobody knows which were carried out, and
+        the connection is closed, as replies may still be under way.
         """
+        try:
+            raw = self._exchange(transitions)
+        except BaseException:
+            self.close()
+            raise
+        replies: list[Any] = []
+        for transition, reply in zip(transitions, raw, strict=True):
+            try:
+                if isinstance(reply, rx.NoScriptError):
+                    self._load(transition.script)
+                    replies.append(self.run(transition))
+                elif isinstance(reply, rx.RedisError):
+                    replies.append(explain(reply, self.address))
+                else:
+                    replies.append(transition.read(reply))
+            except StoreUnavailable:
+                raise
+            except StoreError as error:
+                replies.append(error)
+        return replies
+
+    def _exchange(self, transitions: Sequence[Transition[Any]]) -> list[Any]:
+        """Send all, read all. Errors that the server answered with are among the replies."""
         connection = self._connection
         try:
             requests = [
@@ -120,24 +149,17 @@ class Link:
                 for transition in transitions
             ]
             connection.send_packed_command((b"".join(requests),), check_health=False)
-            replies = [self._reply(transition) for transition in transitions]
+            return [self._reply() for _ in transitions]
         except (rx.RedisError, OSError) as error:
             raise explain(error, self.address) from error
-        for index, transition in enumerate(transitions):
-            if isinstance(replies[index], rx.NoScriptError):
-                self._load(transition.script)
-                replies[index] = self.run(transition)
-        return replies
 
-    def _reply(self, transition: Transition[Any]) -> Any:
+    def _reply(self) -> Any:
         try:
-            return transition.read(self._connection.read_response(disable_decoding=True))
-        except rx.NoScriptError as error:
-            return error
-        except (rx.ConnectionError, rx.TimeoutError):
+            return self._connection.read_response(disable_decoding=True)
+        except rx.ConnectionError:
             raise
-        except rx.RedisError as error:
-            return explain(error, self.address)
+        except rx.ResponseError as error:
+            return error
 
     def _prepare(self, script: Script) -> str:
         self._load(script)
@@ -204,6 +226,11 @@ class Pool:
         lane = self._take()
         try:
             yield lane
+        except StoreError:
+            raise
+        except BaseException:
+            lane.close()  # see `run`
+            raise
         finally:
             self._give(lane)
 
@@ -257,32 +284,41 @@ class Pool:
             try:
                 return lane.run(transition)
             except StoreUnavailable as error:
-                return self._again(lane, transition, error)
+                if not transition.repeatable:
+                    lane.close()
+                    raise
+                return self._again(lane, lambda: lane.run(transition), error)
+        except StoreError:
+            raise
+        except BaseException:
+            # Broken off (Ctrl-C, a task's time limit), perhaps between request and reply: the next call on
+            # this connection would take that reply for its own.
+            lane.close()
+            raise
         finally:
             self._give(lane)
 
-    def _again(self, lane: Lane, transition: Transition[R], error: StoreUnavailable) -> R:
+    def _again(self, lane: Lane, attempt: Callable[[], R], error: StoreUnavailable) -> R:
         deadline = time.monotonic() + self._patience_s
         pause = 0.02
-        while transition.repeatable and time.monotonic() + pause < deadline:
+        while time.monotonic() + pause < deadline:
             lane.close()
             time.sleep(random.uniform(pause / 2, pause))
             pause = min(pause * 2, 0.5)
             try:
-                return lane.run(transition)
+                return attempt()
             except StoreUnavailable as latest:
                 error = latest
         lane.close()
         raise error
 
     def command(self, *words: Any) -> Any:
-        """One plain command that reads, or that may be repeated."""
+        """One plain command that reads, or that may be repeated; for as long as patience lasts."""
         with self.lane() as lane:
             try:
                 return lane.command(*words)
-            except StoreUnavailable:
-                lane.close()
-                return lane.command(*words)
+            except StoreUnavailable as error:
+                return self._again(lane, lambda: lane.command(*words), error)
 
     def drive(self, operation: Operation[R]) -> R:
         """Run an operation to its end."""
@@ -297,8 +333,11 @@ class Pool:
 
     def close(self) -> None:
         """Close the connections that are free."""
-        while self._free:
-            self._free.pop().close()
+        with self._changed:
+            while self._free:
+                with contextlib.suppress(IndexError):  # a thread that needs one may be quicker
+                    self._free.pop().discard()
+                    self._open -= 1
 
     def forget(self) -> None:
         """In a forked child: leave the parent's connections to the parent."""

@@ -1,5 +1,5 @@
-"""Any sequence of steps, by any holders, repeated or not: the queue in Redis equals the model in plain Python,
-and every job is in exactly one place after every step.
+"""Any sequence of steps, by any holders, repeated or not: the queue in Redis equals the model in plain
+Python, and every job is in exactly one place after every step.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.count = 0
         self.moment = 0  # of what was made due: early in 1970, in the order in which it was made due
         self.clock_moved = False
-        self.names = 0
+        self.cancels = 0
 
     # -- machinery -------------------------------------------------------------------------------------------
 
@@ -316,9 +316,7 @@ class QueueMachine(RuleBasedStateMachine):
         repeat=repeated,
         bury=st.booleans(),
     )
-    def recover(
-        self, holder: str, forced: bool, running: list[int] | None, repeat: bool, bury: bool
-    ) -> None:
+    def recover(self, holder: str, forced: bool, running: list[int] | None, repeat: bool, bury: bool) -> None:
         named = None if running is None else self.held(holder, running)
         expected = self.model.recover(
             holder, forced=forced, limit=CRASH_LIMIT, running=named, lifo=self.lifo, now=2
@@ -370,7 +368,8 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(numbers=picks, keep=st.booleans(), repeat=repeated)
     def cancel(self, numbers: list[int], keep: bool, repeat: bool) -> None:
         for local in self.known(numbers):
-            record = b"cancelled" if keep else b""
+            self.cancels += 1
+            record = b"cancelled, call %d" % self.cancels if keep else b""
             step = inspection.cancel(self.keys, local, ttl_ms=HOUR_MS, record=record)
             expected = self.model.cancel(local)
             assert self.run_twice(step, repeat) == expected
@@ -497,7 +496,7 @@ def raw_client(server: RedisServer) -> Callable[[Store], redis.Redis]:
 
 def check(url: str, client_of: Callable[[Store], redis.Redis], quick: int, thorough: int) -> None:
     machine = type("Machine", (QueueMachine,), {"url": url, "client_of": staticmethod(client_of)})
-    run_state_machine_as_test(machine, settings=effort(quick, thorough, steps=40))  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(machine, settings=effort(quick, thorough, steps=40))
 
 
 @pytest.mark.timeout(1800)

@@ -92,7 +92,7 @@ class QueueModel:
         if self.paused:
             return "paused", []
         taken = self._jumping(limit, before=True)
-        entries = []
+        entries: list[str] = []
         while self.line and len(taken) + len(entries) < limit:
             entries.append(self.line.pop() if lifo else self.line.pop(0))
         taken += entries
@@ -181,7 +181,8 @@ class QueueModel:
             return -1, set(), set()
         self.leases.pop(holder, None)
         started = self.started.get(holder, set())
-        moved, condemned = set(), set()
+        moved: set[str] = set()
+        condemned: set[str] = set()
         for local in self.held.get(holder, set()):
             times = self.crashes.get(local, 0)
             charged = (not times or local in started) if running is None else local in running

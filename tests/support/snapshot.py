@@ -1,4 +1,4 @@
-"""A queue's whole state in Redis as plain Python, so that a test can compare all of it before and after a step."""
+"""A queue's whole state in Redis as plain Python, to compare all of it before and after a step."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def places(state: Snapshot) -> dict[bytes, list[str]]:
 
 
 def assert_one_place(state: Snapshot) -> None:
-    """Each id with a body is in exactly one place; an id without one is a cancelled job's entry in `ready`."""
+    """Each id with a body is in one place; an id without one is a cancelled job's entry in `ready`."""
     bodies = set(state.get("jobs", {}))
     ghosts = state.get("ghosts", set())
     where = places(state)

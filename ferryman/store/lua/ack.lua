@@ -32,12 +32,14 @@ if #owned > 0 then
       redis.call('HDEL', of_few, unpack(owned))
     end
   end
-  if fields > 0 then
-    for i = at, at + fields * 2 - 1, 2 do
-      redis.call('HINCRBY', stats, ARGV[i], ARGV[i + 1])
-    end
-    redis.call('EXPIRE', stats, 259200)
+end
+if fields > 0 and (#owned > 0 or count == 0) then -- a repeated call counts nothing twice
+  for i = at, at + fields * 2 - 1, 2 do
+    redis.call('HINCRBY', stats, ARGV[i], ARGV[i + 1])
   end
+  redis.call('EXPIRE', stats, 259200)
+end
+if #owned > 0 then
   redis.call('HDEL', jobs, unpack(owned))
   redis.call('SREM', held, unpack(owned))
 end
