@@ -1,0 +1,70 @@
+"""Ends attempts on threads that have run past their timeout."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ferryman.execution import Attempt
+from ferryman.interrupts import TimeLimit
+
+if TYPE_CHECKING:
+    from ferryman.worker.slots import Slot
+
+_NEVER = 1 << 62
+
+
+class Deadlines:
+    """A thread that sleeps until the earliest deadline of any slot. It starts with the first job that has one."""
+
+    def __init__(self) -> None:
+        self.next_ns = _NEVER
+        """When it looks next. A slot with an earlier deadline nudges it."""
+        self._slots: Sequence[Slot] = ()
+        self._fired: dict[Slot, Attempt] = {}
+        self._changed = threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+
+    def watch(self, slots: Sequence[Slot]) -> None:
+        """These are the slots."""
+        self._slots = slots
+
+    def nudge(self) -> None:
+        """There is an earlier deadline than the one it waits for."""
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="ferryman-deadlines", daemon=True)
+                    self._thread.start()
+        self._changed.set()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped = True
+        self._changed.set()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            self._changed.clear()
+            self.next_ns = _NEVER  # a deadline that is set while we look is either seen, or nudges us
+            self.next_ns = self._fire()
+            pause_s = (self.next_ns - time.monotonic_ns()) / 1e9
+            self._changed.wait(min(max(pause_s, 0.0), 3600.0))
+
+    def _fire(self) -> int:
+        """Interrupt whatever is late; when the next will be."""
+        now, following = time.monotonic_ns(), _NEVER
+        for slot in self._slots:
+            attempt, deadline = slot.current, slot.deadline_ns
+            if attempt is None or not deadline or self._fired.get(slot) is attempt:
+                continue
+            if deadline > now:
+                following = min(following, deadline)
+            elif slot.deadline_ns == deadline and slot.current is attempt:
+                self._fired[slot] = attempt
+                slot.interrupt(attempt, TimeLimit)
+        return following

@@ -1,0 +1,183 @@
+"""What every worker process is made of: an exchange, slots, an event loop, deadlines; wired together, started and ended."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import random
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ferryman.errors import ConfigurationError
+from ferryman.interrupts import ShuttingDown
+from ferryman.worker.board import DRAINING, QUIET, RUNNING, STATE, Board
+from ferryman.worker.clock import ServerClock
+from ferryman.worker.coroutines import Coroutines
+from ferryman.worker.deadlines import Deadlines
+from ferryman.worker.exchange import Exchange
+from ferryman.worker.feeds import Feed
+from ferryman.worker.handover import Handover
+from ferryman.worker.prefetch import Prefetch
+from ferryman.worker.settings import Share, WorkerSettings
+from ferryman.worker.slots import Slot
+from ferryman.worker.tenure import Tenure
+
+if TYPE_CHECKING:
+    from ferryman.app import Ferryman
+
+logger = logging.getLogger("ferryman.worker")
+
+LAST_WORD_S = 1.0
+"""How long jobs that are told to end may take to do so."""
+
+
+class Engine:
+    """The machinery of one worker process."""
+
+    def __init__(self, app: Ferryman, settings: WorkerSettings, board: Board | None = None) -> None:
+        if app.store.address.kind == "memory":
+            raise ConfigurationError(
+                "workers need a server: memory:// is for tests, which run their jobs themselves"
+            )
+        self.app = app
+        self.settings = settings
+        self.board = board or Board.private(settings.threads + settings.concurrency)
+        shares = queues_of(app, settings.queues)
+        weighted = any(share.weight for share in shares)
+        self.feeds = [self._feed(share) for share in shares]
+        indexes = {feed.name: index for index, feed in enumerate(self.feeds)}
+        self.handover = Handover()
+        self._clock = ServerClock()
+        self._deadlines = Deadlines()
+        kill_after_ns = int(app.settings.kill_after_s * 1e9)
+        self.slots = [
+            Slot(number, self.handover, self.board, self._deadlines, self._clock, indexes, kill_after_ns)
+            for number in range(settings.threads)
+        ]
+        self._deadlines.watch(self.slots)
+        self.coroutines: Coroutines | None = None
+        if settings.concurrency and (any(task.is_async for task in app.tasks.values()) or _has_async(app)):
+            self.coroutines = Coroutines(
+                self.handover,
+                self.board,
+                self._clock,
+                indexes,
+                kill_after_ns,
+                settings.threads,
+                settings.concurrency,
+            )
+        lease_ms = int(app.settings.lease_s * 1000)
+        self.tenure = Tenure(self.feeds, self.board, app.store.fleet_keys.queues, lease_ms, settings.name)
+        enough = int(settings.max_jobs * random.uniform(0.9, 1.1)) or settings.max_jobs
+        self.exchange = Exchange(
+            app, self.feeds, self.tenure, self.handover, self.board, self._clock,
+            Prefetch(settings.threads), Prefetch(settings.concurrency if self.coroutines else 0),
+            weighted=weighted, burst=settings.burst, max_jobs=enough,
+        )  # fmt: skip
+        self._thread = threading.Thread(target=self.exchange.run, name="ferryman-exchange", daemon=True)
+
+    def _feed(self, share: Share) -> Feed:
+        app = self.app
+        kinds = [task.is_async for task in app.tasks.values() if task.defaults.queue == share.queue]
+        share_async = sum(kinds) / len(kinds) if kinds else 0.0
+        if not self.settings.threads:
+            share_async = 1.0
+        return Feed(
+            share.queue,
+            app.store.keys(share.queue),
+            app.queue_order(share.queue),
+            share.weight or 1,
+            share_async,
+        )
+
+    # -- start and end -------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Run the app's startup hooks, then take jobs. Raises what a hook raises."""
+        if self.coroutines is not None:
+            self.coroutines.start()
+        self._call_hooks(self.app.hooks.startup)
+        for slot in self.slots:
+            slot.start()
+        self._thread.start()
+        self.board.words[STATE] = RUNNING
+
+    def quiet(self, quiet: bool) -> None:
+        """Take no new jobs and stay, or take jobs again."""
+        self.board.words[STATE] = QUIET if quiet else RUNNING
+        self.exchange.quiet(quiet)
+
+    def drain(self) -> None:
+        """Take no new jobs, give back what has not begun; the engine is over when what runs is done."""
+        self.board.words[STATE] = DRAINING
+        self.exchange.drain()
+
+    def is_over(self, timeout: float = 0.0) -> bool:
+        """Whether the exchange has ended, waiting for it for a while."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def break_off(self) -> None:
+        """Tell everything that runs to end now; it counts as not begun."""
+        for slot in self.slots:
+            if (attempt := slot.current) is not None:
+                slot.interrupt(attempt, ShuttingDown)
+        if self.coroutines is not None:
+            self.coroutines.interrupt_all()
+
+    def running(self) -> int:
+        """How many attempts run."""
+        return len(self.board.running())
+
+    def finish(self, *, release: bool = True) -> bool:
+        """After a drain whose time is over: break off what runs, and end. Whether everything ended by itself.
+
+        `release`: give back what cannot be ended. A process that is about to exit leaves that to its supervisor, who knows when
+        it really is gone.
+        """
+        if not self.is_over():
+            self.drain()
+            self.break_off()
+            if not self.is_over(LAST_WORD_S):
+                if not release:
+                    return False
+                self.exchange.abandon()
+                self.is_over(self.app.settings.timeout_s + LAST_WORD_S)
+                return False
+        return True
+
+    def close(self) -> None:
+        """End the threads and run the app's shutdown hooks. Call it when the engine is over."""
+        self.handover.close()
+        self._deadlines.stop()
+        for slot in self.slots:
+            slot.join(0.2 if slot.current is not None else 2.0)
+        self._call_hooks(self.app.hooks.shutdown, stop_at_error=False)
+        if self.coroutines is not None:
+            self.coroutines.stop(1.0)
+
+    def _call_hooks(self, hooks: Sequence[Callable[[], Any]], *, stop_at_error: bool = True) -> None:
+        for hook in hooks:
+            try:
+                found = hook()
+                if inspect.iscoroutine(found):
+                    assert self.coroutines is not None, "made if there is an async hook"  # noqa: S101
+                    self.coroutines.call(found)
+            except Exception:
+                if stop_at_error:
+                    raise
+                logger.exception("a shutdown hook failed")
+
+
+def queues_of(app: Ferryman, shares: Sequence[Share]) -> list[Share]:
+    """The queues to work on: those that were named, or those of the registered tasks."""
+    if shares:
+        return list(shares)
+    names = sorted({task.defaults.queue for task in app.tasks.values()} or {app.settings.default_queue})
+    return [Share(name) for name in names]
+
+
+def _has_async(app: Ferryman) -> bool:
+    return any(inspect.iscoroutinefunction(hook) for hook in (*app.hooks.startup, *app.hooks.shutdown))

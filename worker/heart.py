@@ -1,0 +1,146 @@
+"""The thread that keeps leases alive, looks for lost workers, and says how the fleet is.
+
+It is a thread of the supervisor: so a child that is stuck in C code keeps its jobs, and one that is dead loses them at once. It has
+a connection of its own, and no trouble with Redis ever ends it.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ferryman.errors import StoreError
+from ferryman.store import Link, transitions
+from ferryman.store.keys import QueueKeys
+from ferryman.worker.notes import Note, withdraw, write
+from ferryman.worker.recovery import Recovery
+
+if TYPE_CHECKING:
+    from ferryman.app import Ferryman
+
+logger = logging.getLogger("ferryman.worker")
+
+SWEEP_S = 2.0
+Errand = Callable[[Recovery, Link], None]
+
+
+class Heart:
+    """Beats every quarter of a lease. `holders` gives the names to keep alive, `notes` what to tell of them."""
+
+    def __init__(
+        self,
+        app: Ferryman,
+        queues: Sequence[str],
+        holders: Callable[[], list[str]],
+        notes: Callable[[], list[Note]],
+    ) -> None:
+        self._app = app
+        self._keys: list[QueueKeys] = [app.store.keys(name) for name in queues]
+        self._holders = holders
+        self._notes = notes
+        self._link = Link(app.store.address, app.store.timeout_s)
+        self._recovery = Recovery(app, self._link)
+        self._errands: queue.SimpleQueue[Errand | None] = queue.SimpleQueue()
+        self._noted: set[str] = set()
+        self._stopping = False
+        self.reached_ns = 0
+        """Since when Redis has been reachable without a break (monotonic); 0: it is not."""
+        self._thread = threading.Thread(target=self._run, name="ferryman-heart", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def run_soon(self, errand: Errand) -> None:
+        """Have something done by this thread at once, and again until it succeeds."""
+        self._errands.put(errand)
+
+    def stop(self, timeout: float) -> bool:
+        """Finish what was asked for, withdraw the notes and end. Whether it ended in time."""
+        self._stopping = True
+        self._errands.put(None)
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        beat_s = self._app.settings.lease_s / 4
+        next_beat = next_sweep = 0.0
+        pending: list[Errand] = []
+        while True:
+            try:
+                now = time.monotonic()
+                while pending:
+                    pending[0](self._recovery, self._link)
+                    pending.pop(0)
+                if self._stopping and self._errands.empty():
+                    break
+                if now >= next_beat:
+                    next_beat = now + beat_s * random.uniform(0.9, 1.0)
+                    self._beat()
+                if now >= next_sweep:
+                    next_sweep = now + SWEEP_S * random.uniform(0.75, 1.25)
+                    for keys in self._keys:
+                        self._recovery.sweep(keys, SWEEP_S)
+                self.reached_ns = self.reached_ns or time.monotonic_ns()
+                pause_s = min(next_beat, next_sweep) - time.monotonic()
+            except StoreError as error:
+                pause_s = self._trouble(error)
+                next_beat = 0.0
+                if self._stopping:
+                    break
+            except Exception:
+                logger.exception("the heart met an error of its own, and goes on")
+                self._link.close()
+                pause_s = 1.0
+            self._wait(pause_s, pending)
+        self._end()
+
+    def _wait(self, pause_s: float, pending: list[Errand]) -> None:
+        try:
+            errand = (
+                self._errands.get(timeout=max(pause_s, 0.001))
+                if not pending
+                else self._errands.get(timeout=0.1)
+            )
+            if errand is not None:
+                pending.append(errand)
+        except queue.Empty:
+            return
+
+    def _trouble(self, error: StoreError) -> float:
+        if self.reached_ns or not self._noted:
+            logger.warning("%s; leases cannot be kept until it is back", error)
+            self._noted.add("")
+        self.reached_ns = 0
+        self._link.close()
+        return random.uniform(0.1, 0.4)
+
+    def _beat(self) -> None:
+        holders = self._holders()
+        lease_ms = int(self._app.settings.lease_s * 1000)
+        if holders:
+            steps = [transitions.heartbeat(keys, holders, lease_ms) for keys in self._keys]
+            for reply in self._link.pipeline(steps):
+                if isinstance(reply, StoreError):
+                    raise reply
+        notes = self._notes()
+        current = {note.id for note in notes}
+        ttl_s = self._app.settings.lease_s * 3
+        for note in notes:
+            write(self._link, self._app.store.fleet_keys, note, ttl_s)
+        for worker_id in self._noted - current - {""}:
+            withdraw(self._link, self._app.store.fleet_keys, worker_id)
+        self._noted = current
+
+    def _end(self) -> None:
+        try:
+            for worker_id in self._noted - {""}:
+                withdraw(self._link, self._app.store.fleet_keys, worker_id)
+        except StoreError:
+            pass  # the notes run out by themselves
+        self._link.close()
