@@ -114,9 +114,10 @@ class MemoryPool(Pool):
 
     def __init__(self, address: Address, *, timeout_s: float, patience_s: float) -> None:
         super().__init__(address, timeout_s=timeout_s, patience_s=patience_s)
+        server = _server(address.url)  # first: it says what to install
         import fakeredis
 
-        self.client = fakeredis.FakeStrictRedis(server=_server(address.url))
+        self.client = fakeredis.FakeStrictRedis(server=server)
         self._serial = threading.RLock()
 
     def _make(self) -> Lane:
