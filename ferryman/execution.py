@@ -29,7 +29,7 @@ class Attempt:
     """A job that is about to run, or runs: its envelope, its task and how often it was tried."""
 
     __slots__ = (
-        "app", "fetched_ns", "interrupt", "letter", "local", "made", "queue", "started_ns", "suspect", "task",
+        "app", "fetched_ns", "interrupt", "letter", "local", "made", "plain", "queue", "started_ns", "suspect", "task",
         "timeout_s", "took_ns", "worker",
     )  # fmt: skip
 
@@ -65,7 +65,10 @@ class Attempt:
         options = letter.options
         if options is None:
             self.timeout_s = task.defaults.timeout_s
+            # Nothing is left to decide if it returns nothing: the case that has to be quick.
+            self.plain = not made and not task.defaults.result_ttl_s
         else:
+            self.plain = False
             self.timeout_s = options.get("timeout", task.defaults.timeout_s)
 
     @property

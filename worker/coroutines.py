@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from ferryman.execution import Attempt, execute_async
+from ferryman.execution import NOTHING, Attempt, execute_async
 from ferryman.interrupts import Interrupt, ShuttingDown, TimeLimit
 from ferryman.settlement import DONE, settle
 from ferryman.worker.board import Board
@@ -113,8 +113,10 @@ class Coroutines:
             timer.cancel()
         ended = time.monotonic_ns()
         attempt.took_ns = ended - started
-        settled = settle(attempt, outcome, ended // 1_000_000 + self._clock.offset_ms)
-        if settled is not DONE:
+        if outcome is NOTHING and attempt.plain:
+            settled = DONE
+        else:
+            settled = settle(attempt, outcome, ended // 1_000_000 + self._clock.offset_ms)
             tell(attempt, outcome, settled)
         self._board.clear(slot)
         del self._running[attempt]

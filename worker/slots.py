@@ -9,7 +9,7 @@ import contextvars
 import threading
 import time
 
-from ferryman.execution import Attempt, execute_sync, outcome_of
+from ferryman.execution import NOTHING, Attempt, execute_sync, outcome_of
 from ferryman.interrupts import Interrupt, clear_in, raise_in
 from ferryman.outcome import Outcome
 from ferryman.settlement import DONE, RELEASED, settle
@@ -123,8 +123,10 @@ class Slot:
                     outcome = outcome_of(attempt, error)
             ended = now()
             attempt.took_ns = ended - started
-            settled = settle(attempt, outcome, ended // 1_000_000 + clock.offset_ms)
-            if settled is not DONE:
+            if outcome is NOTHING and attempt.plain:
+                settled = DONE
+            else:
+                settled = settle(attempt, outcome, ended // 1_000_000 + clock.offset_ms)
                 context.run(tell, attempt, outcome, settled)
             self.current = None
             finish((attempt, settled))
