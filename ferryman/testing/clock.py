@@ -70,15 +70,11 @@ class Clock:
 
     def set(self, moment: datetime) -> None:
         """Move the clock to a moment, which must be aware of its time zone; forward or back."""
-        if moment.tzinfo is None or moment.utcoffset() is None:
-            raise InvalidOption(f"clock.set({moment.isoformat()}): the moment needs a time zone")
-        self.move_to_ms(round(moment.timestamp() * 1000))
+        self.move_to_ms(_ms(moment))
 
     def freeze(self, moment: datetime | None = None) -> None:
         """Stop the clock, at `moment` or where it is. `advance` and `set` still move it."""
-        if moment is not None:
-            self.set(moment)
-        self._memory.set_clock(self._memory.now_ms())
+        self._memory.set_clock(self._memory.now_ms() if moment is None else _ms(moment))
 
     def resume(self) -> None:
         """Let the clock run on from where it is."""
@@ -90,3 +86,9 @@ class Clock:
             self._memory.set_clock(moment_ms)
         else:
             self._memory.shift_clock(moment_ms - int(time.time() * 1000))
+
+
+def _ms(moment: datetime) -> int:
+    if moment.tzinfo is None or moment.utcoffset() is None:
+        raise InvalidOption(f"the clock cannot be set to {moment.isoformat()}: the moment needs a time zone")
+    return round(moment.timestamp() * 1000)
