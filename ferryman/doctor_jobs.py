@@ -25,13 +25,18 @@ _TRIED = (
     ("ZADD", "delayed", "1", "x"), ("ZCARD", "delayed"), ("ZCOUNT", "delayed", "0", "1"),
     ("ZMSCORE", "delayed", "x"), ("ZRANGE", "delayed", "0", "-1"), ("ZREVRANGE", "delayed", "0", "-1"),
     ("ZRANGEBYSCORE", "delayed", "0", "1"), ("ZSCORE", "delayed", "x"), ("ZREM", "delayed", "y"),
+    ("ZREMRANGEBYSCORE", "delayed", "5", "6"),
     ("ZPOPMIN", "delayed"), ("PUBLISH", "done", "x"), ("DEL", "tries"), ("UNLINK", "ghosts"),
 )  # fmt: skip
 """Each command on a key or channel of a queue that nobody else has."""
 
-COMMANDS = frozenset(words[0] for words in _TRIED) | {
-    "TIME", "PING", "EVALSHA", "SCRIPT", "SUBSCRIBE", "UNSUBSCRIBE",
-}  # fmt: skip
+_OTHERS = (
+    ("TIME",), ("SCRIPT LOAD", "return 1"), ("EVALSHA", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db", "0"),
+    ("SUBSCRIBE",), ("CLIENT ID",), ("CLIENT UNBLOCK", "0"),
+)  # fmt: skip
+"""What needs no key. The digest is that of ``return 1``."""
+
+COMMANDS = frozenset(words[0].split()[0] for words in (*_TRIED, *_OTHERS)) | {"PING", "UNSUBSCRIBE"}
 """Every command that Ferryman needs, those inside its scripts included."""
 
 _OLD_S = 300
@@ -65,16 +70,13 @@ def rights(probe: Probe) -> list[Finding]:
 
 def _denied_commands(probe: Probe, keys: QueueKeys) -> list[str]:
     denied = []
-    for name, *words in (*_TRIED, ("TIME",), ("SCRIPT LOAD",), ("EVALSHA",), ("SUBSCRIBE",)):
+    for name, *words in (*_TRIED, *_OTHERS):
         try:
-            if name == "SCRIPT LOAD":
-                probe.command("SCRIPT", "LOAD", "return 1")
-            elif name == "EVALSHA":
-                probe.command("EVALSHA", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db", 0)  # "return 1"
-            elif name == "SUBSCRIBE":
+            if name == "SUBSCRIBE":
                 _subscribe(probe, keys.done)
             else:
-                probe.command(name, *(getattr(keys, word, word) for word in words[:1]), *words[1:])
+                key = [getattr(keys, word, word) for word in words[:1]]
+                probe.command(*name.split(), *key, *words[1:])
         except StoreDenied:
             denied.append(name)
         except StoreUnavailable:

@@ -45,12 +45,12 @@ def load_module(name: str) -> ModuleType:
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)
-    dotted = _dotted(name)
+    full = dotted(name)
     try:
-        return importlib.import_module(dotted)
+        return importlib.import_module(full)
     except ModuleNotFoundError as error:
-        if error.name and (dotted == error.name or dotted.startswith(f"{error.name}.")):
-            raise AppNotFound(f"there is no module {name!r} here ({here}){_near_module(dotted)}") from None
+        if error.name and (full == error.name or full.startswith(f"{error.name}.")):
+            raise AppNotFound(f"there is no module {name!r} here ({here}){_near_module(full)}") from None
         raise AppNotFound(
             f"module {name!r} cannot be imported: it imports {error.name!r}, which is not installed"
         ) from error
@@ -60,7 +60,7 @@ def load_module(name: str) -> ModuleType:
         raise AppNotFound(f"module {name!r} cannot be imported: {_where(error)}{_brief(error)}") from error
 
 
-def _dotted(name: str) -> str:
+def dotted(name: str) -> str:
     """The dotted name of a module given as a file's path; a file elsewhere brings its directory along."""
     if not (name.endswith(".py") or os.sep in name):
         return name
@@ -123,9 +123,9 @@ def moved(app: Ferryman, url: str | None, prefix: str | None) -> Ferryman:
     return app
 
 
-def _near_module(dotted: str) -> str:
+def _near_module(missing: str) -> str:
     """What the missing part of a dotted name was probably meant to be."""
-    parent, _, last = dotted.rpartition(".")
+    parent, _, last = missing.rpartition(".")
     try:
         package = importlib.util.find_spec(parent) if parent else None
     except (ImportError, AttributeError, ValueError):
