@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from ferryman import ids, settings
 from ferryman.errors import ConfigurationError, InvalidArguments, InvalidOption, UnknownTask
-from ferryman.hooks import Around, Hooks, Lifecycle, check_around
+from ferryman.hooks import Hooks, Lifecycle, check_around
 from ferryman.job import Job
 from ferryman.listener import Listener
 from ferryman.lookup import Lookup
@@ -21,10 +21,11 @@ from ferryman.queue import ORDERS, Order, Queue
 from ferryman.retry import Retry
 from ferryman.serializers import Payloads
 from ferryman.store import Store
-from ferryman.task import Task, name_of
+from ferryman.task import A, AsyncTask, Registration, Task, is_async, name_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
+L = TypeVar("L", bound=Lifecycle)
 
 
 class Ferryman:
@@ -88,14 +89,21 @@ class Ferryman:
     # -- tasks -----------------------------------------------------------------------------------------------
 
     @overload
+    def task(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    @overload
     def task(self, fn: Callable[P, R], /) -> Task[P, R]: ...
     @overload
     def task(
         self, fn: None = None, /, *, name: str | None = None, **options: Unpack[TaskOptions]
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    ) -> Registration: ...
     def task(
-        self, fn: Callable[P, R] | None = None, /, *, name: str | None = None, **options: Unpack[TaskOptions]
-    ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
+        self,
+        fn: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        **options: Unpack[TaskOptions],
+    ) -> Any:
         """Register a function, sync or async, as a task: ``@app.task`` or ``@app.task(queue="mail",
         retry=Retry(5), timeout=30)``.
 
@@ -103,13 +111,14 @@ class Ferryman:
         a name that is taken or a parameter that cannot travel, `InvalidOption` for an option out of bounds.
         """
 
-        def register(fn: Callable[P, R]) -> Task[P, R]:
+        def register(fn: Callable[..., Any]) -> Task[..., Any]:
             for option in options.keys() & CALL_ONLY:
                 raise InvalidOption(
                     f"{option}= is said of one job, not of a task: task.options({option}=...).enqueue(...)"
                 )
             checked = self._defaults.override(**options)
-            task = Task(self, fn, name or name_of(fn), Options(**{**_plain(checked), "given": frozenset()}))
+            kind = AsyncTask if is_async(fn) else Task
+            task = kind(self, fn, name or name_of(fn), Options(**{**_plain(checked), "given": frozenset()}))
             if "result_ttl" not in options and task.codec.returns_value:
                 task.defaults = _with_result(task.defaults, self.settings.result_ttl_s)
             if task.name in self.tasks and self.tasks[task.name].fn is not fn:
@@ -188,24 +197,24 @@ class Ferryman:
 
     # -- hooks -----------------------------------------------------------------------------------------------
 
-    def on_startup(self, hook: Lifecycle) -> Lifecycle:
+    def on_startup(self, hook: L) -> L:
         """Call this, sync or async, in each worker process before it takes its first job."""
         self.hooks.startup.append(hook)
         return hook
 
-    def on_shutdown(self, hook: Lifecycle) -> Lifecycle:
+    def on_shutdown(self, hook: L) -> L:
         """Call this, sync or async, in each worker process after its last job."""
         self.hooks.shutdown.append(hook)
         return hook
 
-    def around_enqueue(self, hook: Around) -> Around:
+    def around_enqueue(self, hook: A) -> A:
         """Wrap each enqueue in a generator function with one ``yield``; it is given an `EnqueueRequest` that
         it may change.
         """
         self.hooks.around_enqueue.append(check_around(hook))
         return hook
 
-    def around_run(self, hook: Around) -> Around:
+    def around_run(self, hook: A) -> A:
         """Wrap each attempt in a generator function with one ``yield``; it is given the `JobContext`."""
         self.hooks.around_run.append(check_around(hook))
         return hook

@@ -10,13 +10,13 @@ generator can await, and wraps async tasks only.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from ferryman.errors import ConfigurationError
 
-Around = Callable[[Any], Generator[Any, Any, Any] | AsyncGenerator[Any, Any]]
+Around = Callable[[Any], Iterator[Any] | AsyncIterator[Any]]
 Lifecycle = Callable[[], Any]
 
 
@@ -89,7 +89,7 @@ def _awrapped(hook: Around, subject: Any, call: Callable[[], Awaitable[Any]]) ->
         await anext(generator, None)
         try:
             result = await call()
-        except BaseException as error:  # noqa: BLE001 (the hook decides, and re-raises)
+        except BaseException as error:
             try:
                 await generator.athrow(error)
             except StopAsyncIteration:

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from ferryman.arguments import ArgumentCodec
 from ferryman.hooks import Around, Hooks, check_around
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+A = TypeVar("A", bound=Around)
 
 
 class Task(Generic[P, R]):
@@ -30,7 +31,7 @@ class Task(Generic[P, R]):
         self.name = name
         self.defaults = options
         self.codec = ArgumentCodec(fn, name=name, carries_objects=app.payloads.carries_objects)
-        self.is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
+        self.is_async = is_async(fn)
         self.hooks = Hooks()
         self.__doc__ = fn.__doc__
         self.__name__ = getattr(fn, "__name__", name)
@@ -73,15 +74,41 @@ class Task(Generic[P, R]):
         """As `enqueue_many`, on the running event loop."""
         return await self.app.producer.asubmit_many(self, self.defaults, calls)
 
-    def around_run(self, hook: Around) -> Around:
+    def around_run(self, hook: A) -> A:
         """Register a generator function that wraps each attempt of this task. Inside the app's own hooks."""
         self.hooks.around_run.append(check_around(hook))
         return hook
 
-    def around_enqueue(self, hook: Around) -> Around:
+    def around_enqueue(self, hook: A) -> A:
         """Register a generator function that wraps each enqueue of this task."""
         self.hooks.around_enqueue.append(check_around(hook, sync_only=True))
         return hook
+
+
+class AsyncTask(Task[P, R]):
+    """A task made of an ``async def``: calling it gives the coroutine, and its jobs result in what that
+    returns.
+    """
+
+    if TYPE_CHECKING:
+
+        def __call__(  # type: ignore[override]
+            self, *args: P.args, **kwargs: P.kwargs
+        ) -> Coroutine[Any, Any, R]: ...
+
+
+class Registration(Protocol):
+    """What ``@app.task(...)`` decorates with."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Task[P, R]: ...
+
+
+def is_async(fn: Callable[..., Any]) -> bool:
+    """Whether calling `fn` gives a coroutine."""
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
 
 
 class Bound(Generic[P, R]):
