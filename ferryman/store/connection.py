@@ -119,7 +119,7 @@ def parse(url: str) -> Address:
 
 
 def _check_options(options: dict[str, Any], url: str) -> None:
-    kind = options["connection_class"]
+    kind = options.get("connection_class", sync_connection.Connection)
     known = {
         name
         for cls in kind.__mro__
