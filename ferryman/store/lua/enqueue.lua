@@ -1,8 +1,7 @@
 #!lua
 -- Hand over jobs. All or nothing; carried out once however often it is sent, as long as the lane repeats its sequence number.
 --
--- KEYS  jobs ready ranked rank delayed bell ghosts seq producer results...
---       results: one for each job, only in mode 'ids'
+-- KEYS  jobs ready ranked rank delayed bell ghosts seq producer, then in mode 'ids' one `result` key for each job
 -- ARGV  lane_seq  sequence of the producer's lane; not above the last one seen = this call was carried out before
 --       mode      'new' (generated ids: cannot exist) | 'ids' (chosen by the user: those that exist are left alone)
 --       due       '' | '+<ms>' from now | '<ms>' since the epoch

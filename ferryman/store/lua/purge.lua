@@ -17,7 +17,6 @@ end
 if #ids == 0 then
   return { 0, 0 }
 end
-local deleted = redis.call('HDEL', jobs, unpack(ids))
 redis.call('HDEL', rank_of, unpack(ids))
 redis.call('HDEL', crashes, unpack(ids))
 local tried = redis.call('HMGET', tries, unpack(ids))
@@ -28,6 +27,7 @@ for i = 1, #ids do
 end
 redis.call('HDEL', tries, unpack(ids))
 redis.call('SREM', ghosts, unpack(ids))
+local deleted = redis.call('HDEL', jobs, unpack(ids))
 if kind == 'list' then
   redis.call('LTRIM', place, 0, -#ids - 1)
 else

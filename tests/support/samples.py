@@ -1,0 +1,60 @@
+"""Every transition that there is, once, with arguments that would do something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ferryman.store import Transition, inspection, transitions
+from ferryman.store.keys import QueueKeys
+from ferryman.store.transitions import Burial, Kept, Later
+
+MINUTE = 29_000_000
+Sample = Callable[[QueueKeys], Transition[Any]]
+
+
+def enqueue(local: str, **how: Any) -> Sample:
+    return lambda keys: transitions.enqueue(keys, f"lane{local}", 1, [local, b"body"], **how)
+
+
+SAMPLES: dict[str, Sample] = {
+    "enqueue": enqueue("j1"),
+    "enqueue with a chosen id": enqueue("j2", chosen=True),
+    "enqueue with a delay": enqueue("j3", due="+3600000"),
+    "enqueue with a priority": enqueue("j4", priority=3),
+    "enqueue with a cost": enqueue("j5", cost_ms=2.5),
+    "fetch": lambda keys: transitions.fetch(keys, "ada", 100),
+    "ack": lambda keys: transitions.ack(
+        keys,
+        "ada",
+        ["h1"],
+        kept=[Kept("h2", 60_000, b"result")],
+        histories=[("h1", 0)],
+        minute=MINUTE,
+        counters=[("ok:task", 2)],
+    ),
+    "retry": lambda keys: transitions.retry(keys, "ada", [Later("h1", 60_000, 1, b"record")]),
+    "snooze": lambda keys: transitions.snooze(keys, "ada", [Later("h1", 60_000, 0)]),
+    "bury": lambda keys: transitions.bury(
+        keys, "ada", [Burial("h1", 1, b"record", "print", "task")], minute=MINUTE, most=100, oldest_ms=60_000
+    ),
+    "release": lambda keys: transitions.release(keys, "ada", ["h1", "h2"]),
+    "announce": lambda keys: transitions.announce(keys, "ada", ["h1"]),
+    "drop": lambda keys: transitions.drop(keys, "ada", ["h1"]),
+    "register": lambda keys: transitions.register(keys, "eve", 60_000),
+    "heartbeat": lambda keys: transitions.heartbeat(keys, ["ada"], 60_000),
+    "retire": lambda keys: transitions.retire(keys, "bob"),
+    "sweep": lambda keys: transitions.sweep(keys, 60_000),
+    "recover": lambda keys: transitions.recover(
+        keys, "ada", forced=True, limit=3, window_ms=60_000, running=None
+    ),
+    "reconcile": lambda keys: transitions.reconcile(keys, "ada"),
+    "locate": lambda keys: inspection.locate(keys, "h1"),
+    "cancel": lambda keys: inspection.cancel(keys, "d1", ttl_ms=60_000, record=b"record"),
+    "revive": lambda keys: inspection.revive(keys, ["x1", "d1"]),
+    "purge": lambda keys: inspection.purge(keys, "ready"),
+    "purge of dead letters": lambda keys: inspection.purge(keys, "dead"),
+    "survey": lambda keys: inspection.survey(keys),
+    "pause": lambda keys: inspection.pause(keys, "deploy"),
+    "resume": lambda keys: inspection.pause(keys, ""),
+}
