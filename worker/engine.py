@@ -75,7 +75,10 @@ class Engine:
             Prefetch(settings.threads), Prefetch(settings.concurrency if self.coroutines else 0),
             weighted=weighted, burst=settings.burst, max_jobs=enough,
         )  # fmt: skip
-        self._thread = threading.Thread(target=self.exchange.run, name="ferryman-exchange", daemon=True)
+        self._over = threading.Event()
+        self.on_over: Callable[[], object] = lambda: None
+        """Called when the engine is over."""
+        self._thread = threading.Thread(target=self._exchange, name="ferryman-exchange", daemon=True)
 
     def _feed(self, share: Share) -> Feed:
         app = self.app
@@ -103,6 +106,13 @@ class Engine:
         self._thread.start()
         self.board.words[STATE] = RUNNING
 
+    def _exchange(self) -> None:
+        try:
+            self.exchange.run()
+        finally:
+            self._over.set()
+            self.on_over()
+
     def quiet(self, quiet: bool) -> None:
         """Take no new jobs and stay, or take jobs again."""
         self.board.words[STATE] = QUIET if quiet else RUNNING
@@ -115,9 +125,7 @@ class Engine:
 
     def is_over(self, timeout: float = 0.0) -> bool:
         """Whether the exchange has ended, waiting for it for a while."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
-        return not self._thread.is_alive()
+        return self._over.wait(timeout) if timeout else self._over.is_set()
 
     def break_off(self) -> None:
         """Tell everything that runs to end now; it counts as not begun."""

@@ -1,0 +1,46 @@
+"""What a supervisor and its child say to each other: lines over a socket pair. Its end tells either that the other is gone."""
+
+from __future__ import annotations
+
+import socket
+
+DRAIN, NOW, QUIET, RESUME, STACKS = "drain", "now", "quiet", "resume", "stacks"
+"""To the child: end when what runs is done; end at once; take nothing new; take jobs again; print what each slot does."""
+READY, RECYCLE = "ready", "recycle"
+"""From the child: it takes jobs; it is about to end and wants a successor."""
+
+
+class Control:
+    """One end."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._socket = end
+        self._rest = b""
+        self.closed = False
+
+    def fileno(self) -> int:
+        """To wait on."""
+        return self._socket.fileno()
+
+    def say(self, line: str) -> None:
+        """Send a line. If the other end is gone, nothing happens: that is noticed by reading."""
+        try:
+            self._socket.sendall(line.encode() + b"\n")
+        except OSError:
+            return
+
+    def hear(self) -> list[str]:
+        """The lines that have come; blocks until there is something. Sets `closed` when the other end is gone."""
+        try:
+            data = self._socket.recv(65536)
+        except OSError:
+            data = b""
+        if not data:
+            self.closed = True
+            return []
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [line.decode() for line in lines]
+
+    def close(self) -> None:
+        """Close this end."""
+        self._socket.close()
