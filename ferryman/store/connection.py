@@ -153,7 +153,7 @@ def options_of(address: Address, timeout_s: float) -> dict[str, Any]:
 def connect(address: Address, timeout_s: float) -> sync_connection.AbstractConnection:
     """A new connection, not yet opened."""
     options = options_of(address, timeout_s)
-    kind = options.pop("connection_class")
+    kind = options.pop("connection_class", sync_connection.Connection)
     connection: sync_connection.AbstractConnection = kind(retry=RedisRetry(NoBackoff(), 0), **options)
     return connection
 
