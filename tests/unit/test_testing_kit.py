@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import ANY
@@ -19,6 +19,7 @@ from ferryman import (
     InvalidOption,
     JobExpired,
     JobFailed,
+    JobInfo,
     JobNotFound,
     Reject,
     ResultTimeout,
@@ -75,7 +76,7 @@ def kit(shop: Shop) -> Iterator[Kit]:
         yield attached
 
 
-# -- draining --------------------------------------------------------------------------------------------------
+# -- draining ------------------------------------------------------------------------------------------------
 
 
 def test_nothing_runs_before_the_test_says_so(shop: Shop, kit: Kit) -> None:
@@ -173,7 +174,7 @@ def test_drain_repeats_nothing_that_was_done(shop: Shop, kit: Kit) -> None:
     assert [run.args for run in kit.runs] == [(1,)]
 
 
-# -- failures --------------------------------------------------------------------------------------------------
+# -- failures ------------------------------------------------------------------------------------------------
 
 
 def test_a_failure_is_retried_at_the_longest_wait_of_its_policy_until_it_is_dead(
@@ -288,7 +289,7 @@ def test_a_job_under_which_too_many_workers_were_lost_is_dead(shop: Shop, kit: K
     assert (job.state, len(kit.drain())) == ("dead", 0)
 
 
-# -- what a job sees -------------------------------------------------------------------------------------------
+# -- what a job sees -----------------------------------------------------------------------------------------
 
 
 def test_arguments_make_their_way_through_the_store(shop: Shop, kit: Kit) -> None:
@@ -426,7 +427,7 @@ def test_timeouts_are_held_only_on_demand(shop: Shop) -> None:
         )
 
 
-# -- results ---------------------------------------------------------------------------------------------------
+# -- results -------------------------------------------------------------------------------------------------
 
 
 def test_a_result_that_nobody_works_at_is_not_waited_for(shop: Shop, kit: Kit) -> None:
@@ -437,7 +438,7 @@ def test_a_result_that_nobody_works_at_is_not_waited_for(shop: Shop, kit: Kit) -
         asyncio.run(job.aresult(timeout=3600))
 
 
-# -- asking and asserting --------------------------------------------------------------------------------------
+# -- asking and asserting ------------------------------------------------------------------------------------
 
 
 def test_jobs_are_listed_in_the_order_of_their_enqueue_by_queue_task_and_state(shop: Shop, kit: Kit) -> None:
@@ -454,14 +455,14 @@ def test_jobs_are_listed_in_the_order_of_their_enqueue_by_queue_task_and_state(s
 
 def test_assert_enqueued_compares_arguments_by_parameter(shop: Shop, kit: Kit) -> None:
     shop.send.enqueue(1, "hello")
-    for call in (
+    calls: list[Callable[[], JobInfo]] = [
         lambda: kit.assert_enqueued(shop.send),
         lambda: kit.assert_enqueued(shop.send, 1),
         lambda: kit.assert_enqueued(shop.send, user=1, subject="hello"),
         lambda: kit.assert_enqueued(shop.send, ANY, subject=ANY),
         lambda: kit.assert_enqueued(shop.send.name, 1, queue="mail", count=1),
-    ):
-        assert call().args == (1, "hello")
+    ]
+    assert [call().args for call in calls] == [(1, "hello")] * 5
     kit.assert_not_enqueued(shop.send, 2)
     kit.assert_not_enqueued(shop.send, 1, subject="other")
     kit.assert_not_enqueued(shop.send, queue="stock")
@@ -495,7 +496,7 @@ def test_a_failed_assertion_lists_what_there_is(shop: Shop, kit: Kit) -> None:
         f"expected a job {shop.send.name}(2) in queue 'mail' due within 5 s to wait, found 0; these wait:",
         f"  {shop.send.name}(1) in queue 'mail', queued",
     ]
-    with pytest.raises(AssertionError, match="expected 2 jobs .* found 1"):
+    with pytest.raises(AssertionError, match="found 1; these wait"):
         kit.assert_enqueued(shop.send, count=2)
     with pytest.raises(AssertionError, match="expected no job"):
         kit.assert_not_enqueued(shop.send)
@@ -514,7 +515,7 @@ def test_assert_ran_looks_at_the_attempts(shop: Shop, kit: Kit) -> None:
         kit.assert_not_ran(shop.send, -1)
 
 
-# -- the clock -------------------------------------------------------------------------------------------------
+# -- the clock -----------------------------------------------------------------------------------------------
 
 
 def test_a_delayed_job_is_due_when_the_clock_says_so(shop: Shop, kit: Kit) -> None:
@@ -582,11 +583,11 @@ def test_the_clock_runs_on_from_where_it_was_moved_to(shop: Shop, kit: Kit) -> N
 def test_the_clock_refuses_moments_that_are_none(kit: Kit) -> None:
     with pytest.raises(InvalidOption, match="needs a time zone"):
         kit.clock.set(datetime(2031, 1, 1))  # noqa: DTZ001 (that is the point)
-    with pytest.raises(InvalidOption, match="set\\(\\) moves back"):
+    with pytest.raises(InvalidOption, match="moves back"):
         kit.clock.advance(-1)
 
 
-# -- attaching -------------------------------------------------------------------------------------------------
+# -- attaching -----------------------------------------------------------------------------------------------
 
 
 def test_an_app_gets_its_own_store_back(shop: Shop) -> None:
