@@ -501,14 +501,14 @@ def check(url: str, client_of: Callable[[Store], redis.Redis], quick: int, thoro
 
 @pytest.mark.timeout(1800)
 def test_any_sequence_of_steps_equals_the_model_on_valkey(server: RedisServer) -> None:
-    check(server.url, raw_client(server), quick=60, thorough=2000)
+    check(server.url, raw_client(server), quick=40, thorough=2000)
 
 
 @pytest.mark.timeout(1800)
 def test_any_sequence_of_steps_equals_the_model_on_redis(redis_server: RedisServer) -> None:
-    check(redis_server.url, raw_client(redis_server), quick=30, thorough=1000)
+    check(redis_server.url, raw_client(redis_server), quick=20, thorough=1000)
 
 
 @pytest.mark.timeout(1800)
 def test_any_sequence_of_steps_equals_the_model_in_memory() -> None:
-    check("memory://", lambda store: store.pool.client, quick=8, thorough=200)  # type: ignore[attr-defined]
+    check("memory://", lambda store: store.pool.client, quick=5, thorough=200)  # type: ignore[attr-defined]

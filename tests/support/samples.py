@@ -54,7 +54,7 @@ SAMPLES: dict[str, Sample] = {
     "revive": lambda keys: inspection.revive(keys, ["x1", "d1"]),
     "purge": lambda keys: inspection.purge(keys, "ready"),
     "purge of dead letters": lambda keys: inspection.purge(keys, "dead"),
-    "survey": lambda keys: inspection.survey(keys),
+    "survey": inspection.survey,
     "pause": lambda keys: inspection.pause(keys, "deploy"),
     "resume": lambda keys: inspection.pause(keys, ""),
 }
