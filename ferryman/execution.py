@@ -1,7 +1,7 @@
 """One attempt of a job, from its envelope to an `Outcome`. Used by workers, by the testing kit and inline.
 
-Nothing here speaks to the store, and nothing here decides what becomes of the job: that is `ferryman.settlement`.
-"""
+Nothing here speaks to the store, and nothing here decides what becomes of the job: that is
+`ferryman.settlement`."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Attempt:
     """A job that is about to run, or runs: its envelope, its task and how often it was tried."""
 
     __slots__ = (
-        "app", "fetched_ns", "interrupt", "letter", "local", "made", "plain", "queue", "started_ns", "suspect", "task",
-        "timeout_s", "took_ns", "worker",
+        "app", "fetched_ns", "interrupt", "letter", "local", "made", "plain", "queue", "started_ns",
+        "suspect", "task", "timeout_s", "took_ns", "worker",
     )  # fmt: skip
 
     interrupt: type[Interrupt] | None
@@ -175,7 +175,6 @@ def outcome_of(attempt: Attempt, error: BaseException) -> Outcome:
 
 
 def _unreadable(error: FerrymanError) -> Outcome:
-    """Arguments that cannot be read. Damaged ones stay damaged; those that do not fit the signature may be meant
-    for a newer worker, so the task's retries hold for them.
-    """
+    """Arguments that cannot be read. Damaged ones stay damaged; those that do not fit the signature may be
+    meant for a newer worker, so the task's retries hold for them."""
     return Failed(error, "failed" if isinstance(error, InvalidArguments) else "rejected")

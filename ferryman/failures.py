@@ -1,6 +1,5 @@
-"""What a failed attempt leaves for people: the error in one line, the traceback, and a fingerprint that is equal for failures
-with one cause.
-"""
+"""What a failed attempt leaves for people: the error in one line, the traceback, and a fingerprint that is
+equal for failures with one cause."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ class Report(NamedTuple):
 
 
 def describe(error: BaseException, task: str, kind: str = "failed") -> Report:
-    """Describe an error that ended an attempt of `task`. Never raises, whatever the error's own methods do."""
+    """Describe an error that ended an attempt of `task`. Never raises, whatever the error itself does."""
     trace = _without_ours(error.__traceback__)
     return Report(
         _line(error), _cut(_formatted(error, trace), MOST_TRACEBACK), _fingerprint(error, trace, task, kind)
@@ -34,7 +33,8 @@ def describe(error: BaseException, task: str, kind: str = "failed") -> Report:
 
 def lost(task: str, worker: str, times: int) -> Report:
     """The failure of a job under which too many workers were lost."""
-    text = f"ferryman.errors.WorkerLost: {times} workers were lost while they ran this job, the last one was {worker}"
+    what = f"{times} workers were lost while they ran this job, the last one was {worker}"
+    text = f"ferryman.errors.WorkerLost: {what}"
     return Report(text, "", _digest(task, "WorkerLost", ""))
 
 
@@ -111,6 +111,5 @@ def _folders() -> list[tuple[str, str]]:
     here = Path(__file__).parent
     rooms = [here, *(here.parent / room for room in ("worker", "scheduler") if (here / room).is_symlink())]
     found = [("ferryman", f"{room}/") for room in rooms]
-    for name in ("purelib", "platlib", "stdlib", "platstdlib"):
-        found.append(("library", f"{sysconfig.get_path(name)}/"))
-    return found
+    names = ("purelib", "platlib", "stdlib", "platstdlib")
+    return found + [("library", f"{sysconfig.get_path(name)}/") for name in names]

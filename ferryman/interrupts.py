@@ -1,8 +1,7 @@
 """What is raised *into* a running job from outside, and how it is raised into a thread.
 
-Both derive from `BaseException`, so that a task's ``except Exception`` does not swallow them. A task may catch
-them to clean up, and should let them pass on.
-"""
+Both derive from `BaseException`, so that a task's ``except Exception`` does not swallow them. A task may
+catch them to clean up, and should let them pass on."""
 
 from __future__ import annotations
 
@@ -14,11 +13,15 @@ class Interrupt(BaseException):
 
 
 class TimeLimit(Interrupt):
-    """The attempt ran longer than its ``timeout``. A coroutine is cancelled instead (`asyncio.CancelledError`)."""
+    """The attempt ran longer than its ``timeout``. A coroutine is cancelled instead
+    (`asyncio.CancelledError`).
+    """
 
 
 class ShuttingDown(Interrupt):
-    """The worker has to end and its grace is over. The job goes back to its queue, and the attempt does not count."""
+    """The worker has to end and its grace is over. The job goes back to its queue, and the attempt does not
+    count.
+    """
 
 
 _set_async_exc = ctypes.pythonapi.PyThreadState_SetAsyncExc

@@ -1,8 +1,7 @@
 """What becomes of a job after an attempt: the one place where an `Outcome` is turned into a transition.
 
-`settle` decides for one job; a `Batch` gathers what was decided for many jobs of one queue and describes it as
-few transitions.
-"""
+`settle` decides for one job; a `Batch` gathers what was decided for many jobs of one queue and describes it
+as few transitions."""
 
 from __future__ import annotations
 
@@ -99,7 +98,9 @@ def _record(
     attempt: Attempt, state: str, now_ms: int, value: bytes | None = None, marks: Any = None
 ) -> ResultRecord:
     options = attempt.letter.options
-    shown = {name: options[name] for name in ("tags", "meta") if name in options} if options else None
+    shown: dict[str, object] = {
+        name: options[name] for name in ("tags", "meta") if options and name in options
+    }
     ran = state == results.SUCCEEDED
     return ResultRecord(
         state,
@@ -195,10 +196,10 @@ class Batch:
         elif way == "release":
             self.released.append(attempt.local)
         else:
-            jobs: list[Any] = {
+            by_way: dict[str, list[Any]] = {
                 "keep": self.kept, "retry": self.retried, "snooze": self.snoozed, "bury": self.buried,
-            }[way]  # fmt: skip
-            jobs.append(settled.item)
+            }  # fmt: skip
+            by_way[way].append(settled.item)
         if settled.history_ms >= 0:
             self.histories[attempt.local.decode()] = settled.history_ms
         if settled.counter:

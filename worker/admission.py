@@ -1,4 +1,4 @@
-"""What was fetched becomes attempts, and goes to the threads or to the loop. What cannot run is settled here."""
+"""What was fetched becomes attempts, for the threads or for the loop. What cannot run is settled here."""
 
 from __future__ import annotations
 
@@ -49,9 +49,8 @@ class Admission:
         tries: Sequence[bytes | None],
         crashes: Sequence[bytes | None],
     ) -> tuple[list[Attempt], list[Attempt]]:
-        """The attempts for the threads and those for the loop. All that is held stands in the feed's hand afterwards;
-        what cannot run is already settled in its batch.
-        """
+        """The attempts for the threads and those for the loop. All that is held stands in the feed's hand
+        afterwards; what cannot run is already settled in its batch."""
         app, tasks, decode, hand, queue = self._app, self._app.tasks, envelope.decode, feed.hand, feed.name
         threads: list[Attempt] = []
         coroutines: list[Attempt] = []
@@ -91,7 +90,7 @@ class Admission:
         )
         return False
 
-    # -- what cannot run ---------------------------------------------------------------------------------------
+    # -- what cannot run -------------------------------------------------------------------------------------
 
     def _put_off(self, feed: Feed, holder: str, local: bytes, made: int, letter: Envelope) -> None:
         attempt = self._stand_in(feed, holder, local, made, letter)
@@ -112,7 +111,8 @@ class Admission:
     def _unknown(self, attempt: Attempt, name: str) -> Settlement:
         limit = self._app.settings.unknown_task_limit
         error = UnknownTask(
-            f"this worker knows no task {name!r}: is its module imported here, or is the worker older than the producer?"
+            f"this worker knows no task {name!r}: is its module imported here, "
+            "or is the worker older than the producer?"
         )
         self._report_once(
             name, "job %s: %s; such jobs are put off, and dead after %d tries", attempt.job_id, error, limit

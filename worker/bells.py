@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from ferryman.errors import StoreUnavailable
+from ferryman.errors import StoreDenied
 from ferryman.store import Address, Link
 from ferryman.worker.feeds import Feed
 
@@ -14,7 +14,9 @@ _OVERDUE_NS = (BLOCK_S + 2) * 1_000_000_000
 
 
 class Bells:
-    """Blocks on bells without blocking the thread: `arm` sends, `fileno` says when there is something to hear."""
+    """Blocks on bells without blocking the thread: `arm` sends, `fileno` says when there is something to
+    hear.
+    """
 
     def __init__(self, address: Address, timeout_s: float) -> None:
         self._link = Link(address, timeout_s)
@@ -35,7 +37,10 @@ class Bells:
     def arm(self, feeds: Sequence[Feed]) -> None:
         """Listen to the bells of these queues, the first with precedence. Raises a `StoreError`."""
         if not self._client_id:
-            self._client_id = int(self._link.command("CLIENT", "ID"))
+            try:
+                self._client_id = int(self._link.command("CLIENT", "ID"))
+            except StoreDenied:  # an ACL may forbid it: then `interrupt` drops the connection instead
+                self._client_id = -1
         self._link.send("BLPOP", *(feed.keys.bell for feed in feeds), BLOCK_S)
         self._armed = {feed.keys.bell.encode(): feed for feed in feeds}
         self._since_ns = time.monotonic_ns()
@@ -55,16 +60,18 @@ class Bells:
         return None if reply is None else armed.get(reply[0])
 
     def interrupt(self, by: Link) -> None:
-        """Have the server end the wait now, by a word over another connection: other bells are to be listened to."""
-        if by.command("CLIENT", "UNBLOCK", self._client_id) != 1:
-            return  # it has just answered
-        self._since_ns = time.monotonic_ns()
+        """Have the server end the wait now, by a word over another connection: other bells are to be listened
+        to.
+        """
+        if self._client_id > 0:
+            by.command("CLIENT", "UNBLOCK", self._client_id)
+            return
+        for feed in self._armed.values():
+            feed.may_have_work = True
+        self.close()
 
     def close(self) -> None:
         """Drop the connection. A token that was on its way is lost, so look into the queues afterwards."""
         self._armed = {}
         self._client_id = 0
         self._link.close()
-
-
-__all__ = ["BLOCK_S", "Bells", "StoreUnavailable"]

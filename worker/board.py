@@ -1,9 +1,9 @@
 """What a worker process runs at this moment, in memory that its supervisor reads.
 
-The supervisor must know which jobs were running when a process dies, and which job has run past its limit when a process is
-stuck in C code and can tell nobody. So each slot writes, for each job, its id, its start and its deadline into memory
-that both have mapped. That costs a fraction of a microsecond a job, no system call, and no cooperation of the interpreter at the moment of
-trouble.
+The supervisor must know which jobs were running when a process dies, and which job has run past its limit
+when a process is stuck in C code and can tell nobody. So each slot writes, for each job, its id, its start
+and its deadline into memory that both have mapped. That costs a fraction of a microsecond a job, no system
+call, and no cooperation of the interpreter at the moment of trouble.
 
 Layout: a header, then one entry a slot, threads first. Numbers are native 64-bit integers.
 """
@@ -43,7 +43,9 @@ class Entry(NamedTuple):
 
 
 class Board:
-    """The memory of one process, as both sides see it. All times are monotonic, which processes of one machine share."""
+    """The memory of one process, as both sides see it. All times are monotonic, which processes of one
+    machine share.
+    """
 
     def __init__(self, memory: mmap.mmap | bytearray, slots: int) -> None:
         self.slots = slots
@@ -75,12 +77,11 @@ class Board:
         if isinstance(self._memory, mmap.mmap):
             self._memory.close()
 
-    # -- the process's side ------------------------------------------------------------------------------------
+    # -- the process's side ----------------------------------------------------------------------------------
 
     def places(self, slot: int) -> tuple[int, int]:
-        """Where a slot's entry is: its first word, and the first byte of the id. A slot writes there by itself, since a call would
-        cost it more than the writing.
-        """
+        """Where a slot's entry is: its first word, and the first byte of the id. A slot writes there by
+        itself, since a call would cost it more than the writing."""
         first = HEADER + slot * ENTRY
         return first // _WORD, first + LOCAL_AT
 
@@ -107,7 +108,7 @@ class Board:
         self.words[GENERATION] += 1
         self.words[HOLDER_LENGTH] = len(name)
 
-    # -- the supervisor's side ---------------------------------------------------------------------------------
+    # -- the supervisor's side -------------------------------------------------------------------------------
 
     def holder(self) -> str:
         """The name under which the process holds jobs; '' if it has none yet."""
@@ -119,7 +120,9 @@ class Board:
                 return name.decode(errors="replace")
 
     def running(self) -> list[Entry]:
-        """What runs. An entry that is just being rewritten may be missing; no entry is ever half of one job and half of another."""
+        """What runs. An entry that is just being rewritten may be missing; no entry is ever half of one job
+        and half of another.
+        """
         found = []
         for slot in range(self.slots):
             entry = self._entry(slot)

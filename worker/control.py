@@ -1,11 +1,15 @@
-"""What a supervisor and its child say to each other: lines over a socket pair. Its end tells either that the other is gone."""
+"""What a supervisor and its child say to each other: lines over a socket pair. Its end tells either that the
+other is gone.
+"""
 
 from __future__ import annotations
 
 import socket
 
 DRAIN, NOW, QUIET, RESUME, STACKS = "drain", "now", "quiet", "resume", "stacks"
-"""To the child: end when what runs is done; end at once; take nothing new; take jobs again; print what each slot does."""
+"""To the child: end when what runs is done; end at once; take nothing new; take jobs again; print what each
+slot does.
+"""
 READY, RECYCLE = "ready", "recycle"
 """From the child: it takes jobs; it is about to end and wants a successor."""
 
@@ -30,7 +34,9 @@ class Control:
             return
 
     def hear(self) -> list[str]:
-        """The lines that have come; blocks until there is something. Sets `closed` when the other end is gone."""
+        """The lines that have come; blocks until there is something. Sets `closed` when the other end is
+        gone.
+        """
         try:
             data = self._socket.recv(65536)
         except OSError:

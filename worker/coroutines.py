@@ -19,7 +19,7 @@ from ferryman.worker.reports import tell
 
 
 class Coroutines:
-    """Runs up to `concurrency` async tasks at a time. Each takes one slot of the board, from `first_slot` on."""
+    """Runs up to `concurrency` async tasks at a time, each in a slot of the board, from `first_slot` on."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Coroutines:
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
 
-    # -- jobs --------------------------------------------------------------------------------------------------
+    # -- jobs ------------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
         if not self._pumping:

@@ -17,7 +17,9 @@ _NEVER = 1 << 62
 
 
 class Deadlines:
-    """A thread that sleeps until the earliest deadline of any slot. It starts with the first job that has one."""
+    """A thread that sleeps until the earliest deadline of any slot. It starts with the first job that has
+    one.
+    """
 
     def __init__(self) -> None:
         self.next_ns = _NEVER

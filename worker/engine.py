@@ -1,4 +1,6 @@
-"""What every worker process is made of: an exchange, slots, an event loop, deadlines; wired together, started and ended."""
+"""What every worker process is made of: an exchange, slots, an event loop, deadlines; wired together, started
+and ended.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,6 @@ from ferryman.worker.deadlines import Deadlines
 from ferryman.worker.exchange import Exchange
 from ferryman.worker.feeds import Feed
 from ferryman.worker.handover import Handover
-from ferryman.worker.prefetch import Prefetch
 from ferryman.worker.settings import Share, WorkerSettings
 from ferryman.worker.slots import Slot
 from ferryman.worker.tenure import Tenure
@@ -71,9 +72,9 @@ class Engine:
         self.tenure = Tenure(self.feeds, self.board, app.store.fleet_keys.queues, lease_ms, settings.name)
         enough = int(settings.max_jobs * random.uniform(0.9, 1.1)) or settings.max_jobs
         self.exchange = Exchange(
-            app, self.feeds, self.tenure, self.handover, self.board, self._clock,
-            Prefetch(settings.threads), Prefetch(settings.concurrency if self.coroutines else 0),
-            weighted=weighted, burst=settings.burst, max_jobs=enough,
+            app, self.feeds, self.tenure, self.handover, self.board,
+            threads=settings.threads, concurrency=settings.concurrency if self.coroutines else 0,
+            clock=self._clock, weighted=weighted, burst=settings.burst, max_jobs=enough,
         )  # fmt: skip
         self._over = threading.Event()
         self.on_over: Callable[[], object] = lambda: None
@@ -94,7 +95,7 @@ class Engine:
             share_async,
         )
 
-    # -- start and end -------------------------------------------------------------------------------------------
+    # -- start and end ---------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Run the app's startup hooks, then take jobs. Raises what a hook raises."""
@@ -142,9 +143,8 @@ class Engine:
     def finish(self, *, release: bool = True) -> bool:
         """After a drain whose time is over: break off what runs, and end. Whether everything ended by itself.
 
-        `release`: give back what cannot be ended. A process that is about to exit leaves that to its supervisor, who knows when
-        it really is gone.
-        """
+        `release`: give back what cannot be ended. A process that is about to exit leaves that to its
+        supervisor, who knows when it really is gone."""
         if not self.is_over():
             self.drain()
             self.break_off()
@@ -160,11 +160,12 @@ class Engine:
         """End the threads and run the app's shutdown hooks. Call it when the engine is over."""
         self.handover.close()
         self._deadlines.stop()
-        for slot in self.slots:
-            slot.join(0.2 if slot.current is not None else 2.0)
+        gone = [slot.join(0.2 if slot.current is not None else 2.0) for slot in self.slots]
         self._call_hooks(self.app.hooks.shutdown, stop_at_error=False)
         if self.coroutines is not None:
-            self.coroutines.stop(1.0)
+            gone.append(self.coroutines.stop(1.0))
+        if all(gone):  # a thread that hangs may still write to the pipe, and must not find another file there
+            self.handover.dispose()
 
     def _call_hooks(self, hooks: Sequence[Callable[[], Any]], *, stop_at_error: bool = True) -> None:
         for hook in hooks:

@@ -3,7 +3,9 @@
 CLEAN = 0
 """Ended in good order: every job that had begun has ended."""
 BROKEN_OFF = 1
-"""Ended, but jobs that were running had to be broken off. They were given back, uncharged, and run elsewhere or later."""
+"""Ended, but jobs that were running had to be broken off. They were given back, uncharged, and run elsewhere
+or later.
+"""
 USAGE = 2
 """The command line or the configuration cannot work."""
 NO_APP = 3
@@ -14,4 +16,6 @@ NEVER_READY = 5
 """Worker processes die before they are ready, again and again; what they wrote says why."""
 
 RECYCLED = 79
-"""Of a single process, seen by its supervisor only: it has done its share, or grown too large, and was replaced."""
+"""Of a single process, seen by its supervisor only: it has done its share, or grown too large, and was
+replaced.
+"""

@@ -1,4 +1,6 @@
-"""The queues of a worker, as it sees them: what it holds of each, what it has to tell, and how much to fetch from which."""
+"""The queues of a worker, as it sees them: what it holds of each, what it has to tell, and how much to fetch
+from which.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ class Feed:
     """One queue of this worker."""
 
     __slots__ = (
-        "async_share", "batch", "credit", "due_ns", "hand", "keys", "lifo", "may_have_work", "name", "order", "pass_on",
-        "unsent", "weight",
+        "async_share", "batch", "credit", "due_ns", "hand", "keys", "lifo", "may_have_work", "name", "order",
+        "pass_on", "unsent", "weight",
     )  # fmt: skip
 
     def __init__(self, name: str, keys: QueueKeys, order: str, weight: int, async_share: float) -> None:
@@ -71,10 +73,9 @@ def strict(feeds: Sequence[Feed], threads: int, coroutines: int) -> list[tuple[F
 def weighted(feeds: Sequence[Feed], threads: int, coroutines: int) -> list[tuple[Feed, int]]:
     """Split the room among the queues that may have work, by their weights.
 
-    A queue is credited with its share of the room, and spends whole jobs of it; what is left stays for the next time
-    (deficit round robin, Shreedhar and Varghese 1995), so a weight of 1 beside one of 100 gets its turn even if there
-    is room for one job at a time.
-    """
+    A queue is credited with its share of the room, and spends whole jobs of it; what is left stays for the
+    next time (deficit round robin, Shreedhar and Varghese 1995), so a weight of 1 beside one of 100 gets its
+    turn even if there is room for one job at a time."""
     wanting = [feed for feed in feeds if feed.may_have_work and feed.limit(threads, coroutines) > 0]
     if not wanting:
         return []

@@ -1,10 +1,12 @@
-"""Where the exchange and the slots of a process meet: jobs that are ready to run, jobs that are done, and who sleeps.
+"""Where the exchange and the slots of a process meet: jobs that are ready to run, jobs that are done, and who
+sleeps.
 
 Every step here is one atomic operation of a deque or of a lock; nothing waits for anything but work.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +21,7 @@ class Handover:
     """The meeting point of one process."""
 
     __slots__ = (
+        "_write_fd",
         "closed",
         "done",
         "gathering",
@@ -28,7 +31,6 @@ class Handover:
         "ready_async",
         "wake_async",
         "wake_fd",
-        "_write_fd",
     )
 
     def __init__(self) -> None:
@@ -53,22 +55,17 @@ class Handover:
     def nudge(self) -> None:
         """Wake the exchange."""
         self.listening = self.gathering = False
-        try:
+        with contextlib.suppress(OSError):  # it is full of nudges already, or closed
             os.write(self._write_fd, b"\0")
-        except (BlockingIOError, OSError):  # it is full of nudges already, or closed
-            pass
 
     def heard(self) -> None:
         """The exchange is awake: forget its nudges."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             os.read(self.wake_fd, 4096)
-        except BlockingIOError:
-            pass
 
     def offer(self, attempts: list[Attempt]) -> None:
-        """Give work to the threads. Wakes one sleeper: it wakes the next while there is more, so a batch of short jobs does not wake
-        them all for nothing.
-        """
+        """Give work to the threads. Wakes one sleeper: it wakes the next while there is more, so a batch of
+        short jobs does not wake them all for nothing."""
         self.ready.extend(attempts)
         self.wake_one()
 
@@ -105,5 +102,6 @@ class Handover:
 
     def dispose(self) -> None:
         """Close the pipe, when nobody uses it any more."""
-        for fd in (self.wake_fd, self._write_fd):
+        fds, self.wake_fd, self._write_fd = (self.wake_fd, self._write_fd), -1, -1
+        for fd in fds:
             os.close(fd)

@@ -1,8 +1,7 @@
 """The thread that keeps leases alive, looks for lost workers, and says how the fleet is.
 
-It is a thread of the supervisor: so a child that is stuck in C code keeps its jobs, and one that is dead loses them at once. It has
-a connection of its own, and no trouble with Redis ever ends it.
-"""
+It is a thread of the supervisor: so a child that is stuck in C code keeps its jobs, and one that is dead
+loses them at once. It has a connection of its own, and no trouble with Redis ever ends it."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ferryman.errors import StoreError
+from ferryman.errors import StoreError, StoreUnavailable
 from ferryman.store import Link, transitions
 from ferryman.store.keys import QueueKeys
 from ferryman.worker.notes import Note, withdraw, write
@@ -30,7 +29,7 @@ Errand = Callable[[Recovery, Link], None]
 
 
 class Heart:
-    """Beats every quarter of a lease. `holders` gives the names to keep alive, `notes` what to tell of them."""
+    """Beats every quarter of a lease. `holders` gives the names to keep alive, `notes` what they do."""
 
     def __init__(
         self,
@@ -74,9 +73,7 @@ class Heart:
         while True:
             try:
                 now = time.monotonic()
-                while pending:
-                    pending[0](self._recovery, self._link)
-                    pending.pop(0)
+                self._run_errands(pending)
                 if self._stopping and self._errands.empty():
                     break
                 if now >= next_beat:
@@ -99,6 +96,16 @@ class Heart:
                 pause_s = 1.0
             self._wait(pause_s, pending)
         self._end()
+
+    def _run_errands(self, pending: list[Errand]) -> None:
+        while pending:
+            try:
+                pending[0](self._recovery, self._link)
+            except StoreUnavailable:
+                raise
+            except StoreError:  # it would be refused again; the sweep, later, has the same end
+                logger.exception("jobs of a lost worker could not be taken back at once")
+            pending.pop(0)
 
     def _wait(self, pause_s: float, pending: list[Errand]) -> None:
         try:

@@ -1,7 +1,7 @@
 """A worker inside another program: for tests, for notebooks, for an application that runs its own small jobs.
 
-There is no supervisor, so a job that never ends cannot be killed, and a crash of the program leaves its jobs until the lease lapses.
-"""
+There is no supervisor, so a job that never ends cannot be killed, and a crash of the program leaves its jobs
+until the lease lapses."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ class InProcessWorker:
         with InProcessWorker(app, ["mail"]):
             ...
 
-    `queues`: names, or ``"critical,mail:3"``; none: every queue that a registered task names. The tasks must be registered before.
-    Start it once; a stopped worker stays stopped. Not for ``memory://``.
-    """
+    `queues`: names, or ``"critical,mail:3"``; none: every queue that a registered task names. The tasks must
+    be registered before. Start it once; a stopped worker stays stopped. Not for ``memory://``."""
 
     def __init__(
         self,
@@ -73,9 +72,8 @@ class InProcessWorker:
         return self
 
     def stop(self, *, drain: bool = True, timeout: float = 30.0) -> bool:
-        """End: with `drain`, running jobs have up to `timeout` seconds; what is left then, or at once without, is broken
-        off and given back. Whether every job that had begun also ended.
-        """
+        """End: with `drain`, running jobs have up to `timeout` seconds; what is left then, or at once
+        without, is broken off and given back. Whether every job that had begun also ended."""
         if not self._running:
             return True
         self._running = False
@@ -110,7 +108,7 @@ class InProcessWorker:
         settings = self.engine.settings
         note = Note(
             self.holder, socket.gethostname(), os.getpid(), os.getpid(), STATES[words[STATE]],
-            [feed.name for feed in self.engine.feeds], settings.threads, settings.concurrency, self._started_ms,
-            int(time.time() * 1000), words[DONE], words[FAILED],
+            [feed.name for feed in self.engine.feeds], settings.threads, settings.concurrency,
+            self._started_ms, int(time.time() * 1000), words[DONE], words[FAILED],
         )  # fmt: skip
         return [note]

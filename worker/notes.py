@@ -1,4 +1,6 @@
-"""What a worker process says of itself, for ``ferryman workers`` and the dashboard: one record with a TTL under its id."""
+"""What a worker process says of itself, for ``ferryman workers`` and the dashboard: one record with a TTL
+under its id.
+"""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Process:
         engine.on_over = lambda: os.write(self._wake_fd, b"\0")
         engine.exchange.on_enough = self._recycle
         gc.collect()
-        gc.freeze()  # what the application's modules made stays: no need to look through it in each collection
+        gc.freeze()  # what the application's modules made stays: no collection need look through it again
         engine.start()
         self._link.say(control.READY)
         return self._listen(engine)
@@ -81,7 +81,7 @@ class Process:
             return WEIGH_S
         return min(max(self._deadline - time.monotonic(), 0.0), WEIGH_S)
 
-    # -- orders ----------------------------------------------------------------------------------------------------
+    # -- orders ----------------------------------------------------------------------------------------------
 
     def _take_signals(self, engine: Engine) -> None:
         for number in self._signals.recv(4096):
@@ -133,7 +133,7 @@ class Process:
             self._recycle()
             engine.drain()
 
-    # -- the end ---------------------------------------------------------------------------------------------------
+    # -- the end ---------------------------------------------------------------------------------------------
 
     def _break_off(self, engine: Engine) -> int:
         running = engine.running()
@@ -141,7 +141,8 @@ class Process:
         ended = engine.finish(release=self._orphaned)
         if not ended:
             logging.shutdown()
-            # Threads that do not end cannot be waited for. What they hold is given back by the supervisor, once we are gone.
+            # Threads that do not end cannot be waited for. What they hold is given back by the supervisor,
+            # once we are gone.
             os._exit(exitcodes.BROKEN_OFF)
         return self._close(engine, whole=not running)
 

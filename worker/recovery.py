@@ -1,4 +1,6 @@
-"""Taking jobs back from a holder that is gone: a process that died, a machine that fell silent, a job that had to be killed."""
+"""Taking jobs back from a holder that is gone: a process that died, a machine that fell silent, a job that
+had to be killed.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,8 @@ class Recovery:
         return moved
 
     def recover(self, keys: QueueKeys, holder: str, *, forced: bool, running: Sequence[str] | None) -> int:
-        """Take everything back from a holder; how many jobs moved. Jobs charged with too many crashes are buried.
+        """Take everything back from a holder; how many jobs moved. Jobs charged with too many crashes are
+        buried.
 
         Raises `StoreError`; to call it again is safe.
         """
@@ -88,7 +91,7 @@ class Recovery:
                 task,
                 chosen.crash_limit,
             )
-        minute = int(time.time() // 60)
+        minute = self._server_ms() // 60_000
         self._link.run(
             transitions.bury(
                 keys,
@@ -100,11 +103,15 @@ class Recovery:
             )
         )
 
+    def _server_ms(self) -> int:
+        seconds, micros = self._link.command("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
     def settle_overdue(self, keys: QueueKeys, holder: str, entries: Sequence[Entry]) -> None:
-        """Jobs whose process was killed because they ran past their limit: a timed-out attempt, as any other."""
+        """Jobs whose process was killed because they ran past their limit: a timeout as any other."""
         overdue = {entry.local: entry for entry in entries}
         held = self._link.run(transitions.reconcile(keys, holder))
-        batch, now_ms = Batch(), int(time.time() * 1000)
+        batch, now_ms = Batch(), self._server_ms()
         for local, body, made in zip(held.ids, held.envelopes, held.tries, strict=True):
             entry = overdue.get(local)
             if entry is None or body is None:

@@ -1,4 +1,6 @@
-"""What a worker says in its log about single jobs. Success is silent above DEBUG: a line a job would cost more than the job."""
+"""What a worker says in its log about single jobs. Success is silent above DEBUG: a line a job would cost
+more than the job.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ def tell(attempt: Attempt, outcome: Outcome, settled: Settlement) -> None:
         else:
             logger.warning(
                 "job %s (%s) failed in attempt %d and runs again in %.1f s: %s: %s",
-                attempt.job_id, attempt.task.name, attempt.made + 1, settled.item.delay_ms / 1000, type_name(error), _text(error),
+                attempt.job_id, attempt.task.name, attempt.made + 1, settled.item.delay_ms / 1000,
+                type_name(error), _text(error),
             )  # fmt: skip
 
 

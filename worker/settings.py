@@ -19,7 +19,8 @@ class Share(NamedTuple):
 
 
 def parse_queues(text: str) -> tuple[Share, ...]:
-    """The queues in ``critical,mail:3,default``. Without weights the order is strict; with any, queues without one weigh 1.
+    """The queues in ``critical,mail:3,default``. Without weights the order is strict; with any, queues
+    without one weigh 1.
 
     Raises `ConfigurationError`.
     """

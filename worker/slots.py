@@ -73,7 +73,7 @@ class Slot:
                     self._handover.done.append((self.current, RELEASED))
                     self._handover.nudge()
 
-    def _work(self) -> None:
+    def _work(self) -> None:  # noqa: PLR0912, PLR0915 (a call for each step would cost as much as the step)
         handover, board, clock, queues = self._handover, self._board, self._clock, self._queues
         ready, idle, finish = handover.ready, handover.idle, handover.done.append
         take, now, fresh = ready.popleft, time.monotonic_ns, contextvars.Context().copy
@@ -108,9 +108,10 @@ class Slot:
             words[word] = started
             context = fresh()
             outcome: Outcome | None = None
-            # An interrupt may come anywhere between `_inside` set and cleared, also on the way out of the task, and must neither
-            # be lost nor hit the next job. `interrupt` first says that it comes and then looks at `_inside`; here it is the other way
-            # round, so at least one side sees the other, and the hot path needs no lock.
+            # An interrupt may come anywhere between `_inside` set and cleared, also on the way out of the
+            # task, and must neither be lost nor hit the next job. `interrupt` first says that it comes and
+            # then looks at `_inside`; here it is the other way round, so at least one side sees the other,
+            # and the hot path needs no lock.
             try:
                 self._inside = True
                 outcome = context.run(execute_sync, attempt)
@@ -156,7 +157,7 @@ class Slot:
         self._asleep.acquire()
         return not handover.closed or bool(handover.ready)
 
-    # -- interrupts --------------------------------------------------------------------------------------------
+    # -- interrupts ------------------------------------------------------------------------------------------
 
     def interrupt(self, attempt: Attempt, interrupt: type[Interrupt]) -> None:
         """Raise into the task if it still runs this attempt. Called by other threads."""

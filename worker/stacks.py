@@ -25,8 +25,8 @@ def _parts(engine: Engine) -> Iterator[str]:
             idle += 1
             continue
         yield (
-            f"-- thread {slot.number}: job {attempt.job_id} ({attempt.task.name}), attempt {attempt.made + 1}, "
-            f"for {(now - attempt.started_ns) / 1e9:.1f} s\n"
+            f"-- thread {slot.number}: job {attempt.job_id} ({attempt.task.name}), "
+            f"attempt {attempt.made + 1}, for {(now - attempt.started_ns) / 1e9:.1f} s\n"
         )
         frame = frames.get(slot.thread_id)
         if frame is not None:

@@ -1,8 +1,7 @@
 """The supervisor: starts worker processes, keeps their leases, sees them die, and passes on what it is told.
 
-One loop, which sleeps until a signal, a word from a child or a moment that it knows of. What speaks to Redis is
-the heart, on a thread of its own, so that no trouble there ever keeps a signal waiting.
-"""
+One loop, which sleeps until a signal, a word from a child or a moment that it knows of. What speaks to Redis
+is the heart, on a thread of its own, so that no trouble there ever keeps a signal waiting."""
 
 from __future__ import annotations
 
@@ -35,7 +34,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ferryman.worker")
 
 SIGNALS = (
-    signal.SIGTERM, signal.SIGINT, signal.SIGTSTP, signal.SIGCONT, signal.SIGUSR1, signal.SIGTTIN, signal.SIGHUP, signal.SIGCHLD,
+    signal.SIGTERM, signal.SIGINT, signal.SIGTSTP, signal.SIGCONT, signal.SIGUSR1, signal.SIGTTIN,
+    signal.SIGHUP, signal.SIGCHLD,
 )  # fmt: skip
 SETTLED_S = 60.0
 """A process that ran for so long was not the reason why the next one dies."""
@@ -47,10 +47,9 @@ _EXIT_S = 5.0  # beyond its grace, for shutdown hooks and the interpreter's own 
 def run_fleet(settings: WorkerSettings) -> int:
     """Run worker processes until told to end; gives the exit code (see `ferryman.worker.exitcodes`).
 
-    Blocks, and takes the signals of this process, so it must be called in the main thread. TERM or INT: drain, and once
-    more: end at once. TSTP: take nothing new; CONT: take jobs again. USR1 or TTIN: print what every slot does. HUP:
-    replace the processes one by one.
-    """
+    Blocks, and takes the signals of this process, so it must be called in the main thread. TERM or INT:
+    drain, and once more: end at once. TSTP: take nothing new; CONT: take jobs again. USR1 or TTIN: print what
+    every slot does. HUP: replace the processes one by one."""
     check_platform()
     try:
         app = find_app(settings.app)
@@ -122,7 +121,8 @@ class Supervisor:
         """Until told to end, or in burst mode until there is nothing left to do; the exit code."""
         logger.info(
             "%d processes with %d threads each work on %s of %s",
-            self._settings.processes, self._settings.threads, ", ".join(self._queues), self._app.store.address,
+            self._settings.processes, self._settings.threads, ", ".join(self._queues),
+            self._app.store.address,
         )  # fmt: skip
         with self._signals() as signals:
             self._selector.register(signals, selectors.EVENT_READ)
@@ -182,7 +182,7 @@ class Supervisor:
             moments.append(max(self._kill_at, now + 0.05))
         return max(min(moments) - now, 0.0)
 
-    # -- children --------------------------------------------------------------------------------------------------
+    # -- children --------------------------------------------------------------------------------------------
 
     def _start(self, place: int) -> None:
         if self._ending:
@@ -227,12 +227,15 @@ class Supervisor:
             f"{entry.local.decode()}@{self._queues[entry.queue]}" for entry in departure.running[:10]
         )
         logger.error(
-            "worker process %d %s%s%s", child.pid, departure, f": {child.condemned}" if child.condemned else "",
+            "worker process %d %s%s%s", child.pid, departure,
+            f": {child.condemned}" if child.condemned else "",
             f"; it was running {jobs}" if jobs and not child.condemned else "",
         )  # fmt: skip
 
     def _take_back(self, child: Child, departure: Departure, *, crashed: bool) -> None:
-        """Have its jobs given back now. Only a crash charges what was running; whoever ran past a limit, has timed out."""
+        """Have its jobs given back now. Only a crash charges what was running; whoever ran past a limit, has
+        timed out.
+        """
         keys_of, queues, holder, overdue = self._app.store.keys, self._queues, departure.holder, child.overdue
 
         def errand(recovery: Recovery, _: Link) -> None:
@@ -267,7 +270,7 @@ class Supervisor:
         self._pauses[child.place] = min(max(pause_s * 2, 0.5), LONGEST_PAUSE_S)
         self._starts[child.place] = now + (0.0 if clean else pause_s)
 
-    # -- signals ---------------------------------------------------------------------------------------------------
+    # -- signals ---------------------------------------------------------------------------------------------
 
     def _signal(self, number: signal.Signals) -> None:
         if number in {signal.SIGTERM, signal.SIGINT}:
@@ -289,7 +292,9 @@ class Supervisor:
                 self._tell(control.QUIET if quiet else control.RESUME)
 
     def _roll(self) -> None:
-        """Start the successor of the next process that is to be replaced; when that is ready, it is the next one's turn."""
+        """Start the successor of the next process that is to be replaced; when that is ready, it is the next
+        one's turn.
+        """
         while self._rolling:
             child = self._rolling.pop(0)
             if child in self._children and not child.replaced:
@@ -319,7 +324,7 @@ class Supervisor:
             elif child.stopped:
                 child.kill("it is stopped and cannot end")
 
-    # -- what the heart asks ---------------------------------------------------------------------------------------
+    # -- what the heart asks ---------------------------------------------------------------------------------
 
     def _holders(self) -> list[str]:
         return [holder for child in list(self._children) if not child.stopped and (holder := child.holder())]

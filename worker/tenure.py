@@ -1,4 +1,6 @@
-"""Under which name a process holds jobs: beginning, losing and ending a lease, and finding out what is really held."""
+"""Under which name a process holds jobs: beginning, losing and ending a lease, and finding out what is really
+held.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ferryman.settlement import Batch
-from ferryman.store import Link
-from ferryman.store import transitions
+from ferryman.store import Link, transitions
 from ferryman.store.transitions import Holding
 from ferryman.worker.board import Board
 from ferryman.worker.feeds import Feed
@@ -62,8 +63,8 @@ class Tenure:
         """The lease is lost, and with it all that was in hand: it belongs to others now."""
         lost = sum(len(feed.hand) for feed in self._feeds)
         logger.error(
-            "worker %s has lost its lease: it was silent for too long. %d jobs that it had in hand run elsewhere; "
-            "it goes on under a new name",
+            "worker %s has lost its lease: it was silent for too long. %d jobs that it had in hand "
+            "run elsewhere; it goes on under a new name",
             self.holder, lost,
         )  # fmt: skip
         self.holder = ""
@@ -78,13 +79,13 @@ class Tenure:
         holding = link.run(transitions.reconcile(feed.keys, self.holder))
         held = set(holding.ids)
         new = [index for index, local in enumerate(holding.ids) if local not in feed.hand]
-        found = Holding(*([column[index] for index in new] for column in holding))
+        found = _chosen(holding, new)
         bodiless = [local for local, body in zip(found.ids, found.envelopes, strict=True) if body is None]
         if bodiless:
             logger.error("queue %s: envelopes were deleted from outside: %s", feed.name, _names(bodiless))
             link.run(transitions.drop(feed.keys, self.holder, bodiless))
             keep = [index for index, body in enumerate(found.envelopes) if body is not None]
-            found = Holding(*([column[index] for index in keep] for column in found))
+            found = _chosen(found, keep)
         return Difference(found, [local for local in feed.hand if local not in held])
 
     def end(self, link: Link) -> None:
@@ -95,6 +96,16 @@ class Tenure:
                 for ids in transitions.batches(held):
                     link.run(transitions.release(feed.keys, self.holder, ids))
         self.holder = ""
+
+
+def _chosen(holding: Holding, indexes: Sequence[int]) -> Holding:
+    ids, envelopes, tries, crashes = holding
+    return Holding(
+        [ids[index] for index in indexes],
+        [envelopes[index] for index in indexes],
+        [tries[index] for index in indexes],
+        [crashes[index] for index in indexes],
+    )
 
 
 def _names(ids: Sequence[bytes]) -> str:

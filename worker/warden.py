@@ -1,4 +1,6 @@
-"""Looks after processes that cannot help themselves: a job that runs past its limit in C code, a process that has gone deaf."""
+"""Looks after processes that cannot help themselves: a job that runs past its limit in C code, a process that
+has gone deaf.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class Warden:
         return LOOK_S if children else 60.0
 
     def look(self, children: Sequence[Child], reached_ns: int) -> None:
-        """Kill the processes of overdue jobs, and those that no longer reach Redis while we do, since `reached_ns` (0: we do not)."""
+        """Kill the processes of overdue jobs, and those that no longer reach Redis while we do, since
+        `reached_ns` (0: we do not).
+        """
         now = time.monotonic()
         if now < self._next:
             return
