@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 import typer
 
 from ferryman import log
-from ferryman.cli.location import dotted, find_app
+from ferryman.cli.display import stderr_line
+from ferryman.cli.location import AppNotFound, dotted, find_app
 from ferryman.cli.parameters import NeededModule
 from ferryman.cli.typed import seconds
 from ferryman.errors import InvalidOption
@@ -69,11 +70,16 @@ def command(
 
     Example: [bold]ferryman worker shop.jobs -q critical,mail:3,default -p 4 -t 16[/bold]
     """
+    from ferryman.worker.exitcodes import NO_APP
     from ferryman.worker.settings import WorkerSettings, check_platform, parse_queues
     from ferryman.worker.supervisor import run_fleet
 
     check_platform()
-    location = prepare(module)
+    try:
+        location = prepare(module)
+    except AppNotFound as error:
+        stderr_line(str(error))
+        raise typer.Exit(NO_APP) from None
     if with_parent:
         end_with_parent()
     settings = WorkerSettings(
