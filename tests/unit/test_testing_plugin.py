@@ -38,10 +38,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 def run(project: pytest.Pytester, ini: str = "ferryman_app = shop_jobs:app") -> pytest.RunResult:
     project.makeini(f"[pytest]\n{ini}\n")
-    # By its module: whether this checkout is installed, so that pytest would find it by itself, is chance.
-    return project.runpytest_inprocess(
-        "-p", "no:ferryman", "-p", "ferryman.testing.plugin", "--strict-markers"
-    )
+    return project.runpytest_inprocess("-p", "ferryman.testing.plugin", "--strict-markers")
 
 
 def test_the_plugin_that_pyproject_names_exists() -> None:

@@ -1,0 +1,1 @@
+"""What a type checker says of a user's code: `accepted.py` and `refused.py` are checked, never run."""

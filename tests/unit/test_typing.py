@@ -1,0 +1,53 @@
+"""What a type checker, and so an editor, shows to a user of Ferryman."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOWN = """
+from tests.typing.accepted import app, fetch, plain, send
+
+reveal_type(plain)  # shows: Task[[user_id: int], str]
+reveal_type(fetch)  # shows: AsyncTask[[url: str], bytes]
+reveal_type(send.enqueue)  # shows: def (user_id: int, *, subject: str =) -> Job[list[str]]
+reveal_type(send.options(delay=1).enqueue)  # shows: def (user_id: int, *, subject: str =) -> Job[list[str]]
+reveal_type(fetch.enqueue)  # shows: def (url: str) -> Job[bytes]
+reveal_type(fetch.aenqueue)  # shows: def (url: str) -> Coroutine[Any, Any, Job[bytes]]
+reveal_type(plain.enqueue(1).result)  # shows: def (timeout: float | None =) -> str
+reveal_type(app.job("a@b").result())  # shows: Any
+"""
+
+
+@pytest.mark.timeout(300)  # a first run reads the types of every library
+def test_mypy_accepts_and_refuses_and_shows_what_it_should(tmp_path: Path) -> None:
+    shown = tmp_path / "shown.py"
+    shown.write_text(SHOWN)
+    files = ["tests/typing/accepted.py", "tests/typing/refused.py", str(shown)]
+    command = [sys.executable, "-m", "mypy", "--no-error-summary", "--no-pretty", *files]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    lines = (done.stdout + done.stderr).splitlines()
+    told = [line for line in lines if line.startswith(("tests/typing/", str(shown)))]
+    wrong = [line for line in told if ": note: Revealed type is" not in line]
+    assert not wrong, "\n".join(wrong)
+    revealed = {
+        int(line.split(":")[1]): _plain(line.split("Revealed type is ")[1][1:-1])
+        for line in told
+        if line.startswith(str(shown))
+    }
+    expected = {
+        number: line.partition("# shows: ")[2]
+        for number, line in enumerate(SHOWN.splitlines(), 1)
+        if "# shows: " in line
+    }
+    assert revealed == expected, done.stdout + done.stderr
+
+
+def _plain(shown: str) -> str:
+    """A type as an editor shows it: without the modules."""
+    return re.sub(r"\b[a-z_]+(\.[a-z_]+)*\.(?=\w)", "", shown)
