@@ -45,7 +45,7 @@ def decode(body: bytes) -> Envelope:
     """The envelope in `body`. Raises `UnsupportedVersion` or `PayloadCorrupt`."""
     try:
         envelope = _decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise _complaint(body, error) from None
     if envelope.version != VERSION:
         raise UnsupportedVersion(_newer(envelope.version))
@@ -61,7 +61,7 @@ def _newer(version: object) -> str:
 def _complaint(body: bytes, error: Exception) -> Exception:
     try:
         fields = _version.decode(body)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):  # nested a thousand deep, which no job of ours is
         fields = ()
     if fields and isinstance(fields[0], int) and fields[0] > VERSION:
         return UnsupportedVersion(_newer(fields[0]))

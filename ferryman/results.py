@@ -39,5 +39,5 @@ def decode(record: bytes) -> ResultRecord:
     """The record in `record`. Raises `PayloadCorrupt`."""
     try:
         return _decoder.decode(record)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise PayloadCorrupt(f"a result in Redis is not one of ours: {error}") from None
