@@ -24,7 +24,7 @@ logger = logging.getLogger("ferryman.worker")
 
 NEWER_VERSION_MS = 30_000
 SUSPECT_MS = 2_000
-"""How long a suspect is put off while another one runs here."""
+"""How long a job that is one crash from death is put off while another such runs here."""
 _UNKNOWN_S = (5, 10, 20, 40, 60)
 
 
@@ -36,8 +36,8 @@ class Admission:
         self._clock = clock
         self._reported: set[str] = set()
         self.suspect: Attempt | None = None
-        """The one suspect that may run now. Two at a time would both be blamed when the process dies, and the
-        innocent of the two would follow the other through all its crashes.
+        """The one job that runs now although the next crash condemns it. Of two, both would be blamed when the
+        process dies, and the innocent one would be buried with the other.
         """
 
     def admit(
@@ -73,21 +73,26 @@ class Admission:
                 self._refuse(feed, holder, local, made, error)
                 continue
             hand[local] = attempt
-            if crashes and crashes[index] is not None and not self._may_run(feed, attempt):
+            if crashes and (crash := crashes[index]) is not None and not self._may_run(feed, attempt, crash):
                 continue
             (coroutines if task.is_async else threads).append(attempt)
         if ids:
             feed.learn_kinds(len(ids), len(coroutines))
         return threads, coroutines
 
-    def _may_run(self, feed: Feed, attempt: Attempt) -> bool:
+    def _may_run(self, feed: Feed, attempt: Attempt, crash: bytes) -> bool:
+        """Whether a suspect runs now. Nearly all may: when a machine is lost, everything that it held is suspect,
+        and must not queue for one slot. Only a job that the next crash condemns runs without a second one of its
+        kind beside it.
+        """
         attempt.suspect = True
+        if int(crash.partition(b":")[0]) + 1 < self._app.settings.crash_limit:
+            return True
         if self.suspect is None:
             self.suspect = attempt
             return True
-        feed.batch.add(
-            attempt, Settlement("snooze", Later(attempt.local.decode(), SUSPECT_MS, 0), counter="")
-        )
+        later = Later(attempt.local.decode(), SUSPECT_MS, 0)
+        feed.batch.add(attempt, Settlement("snooze", later, counter=""))
         return False
 
     # -- what cannot run -------------------------------------------------------------------------------------
