@@ -36,8 +36,8 @@ class Admission:
         self._clock = clock
         self._reported: set[str] = set()
         self.suspect: Attempt | None = None
-        """The one job that runs now although the next crash condemns it. Of two, both would be blamed when the
-        process dies, and the innocent one would be buried with the other.
+        """The one job that runs now although the next crash condemns it. Of two, both would be blamed when
+        the process dies, and the innocent one would be buried with the other.
         """
 
     def admit(
@@ -50,7 +50,8 @@ class Admission:
         crashes: Sequence[bytes | None],
     ) -> tuple[list[Attempt], list[Attempt]]:
         """The attempts for the threads and those for the loop. All that is held stands in the feed's hand
-        afterwards; what cannot run is already settled in its batch."""
+        afterwards; what cannot run is already settled in its batch.
+        """
         app, tasks, decode, hand, queue = self._app, self._app.tasks, envelope.decode, feed.hand, feed.name
         threads: list[Attempt] = []
         coroutines: list[Attempt] = []
@@ -81,9 +82,9 @@ class Admission:
         return threads, coroutines
 
     def _may_run(self, feed: Feed, attempt: Attempt, crash: bytes) -> bool:
-        """Whether a suspect runs now. Nearly all may: when a machine is lost, everything that it held is suspect,
-        and must not queue for one slot. Only a job that the next crash condemns runs without a second one of its
-        kind beside it.
+        """Whether a suspect runs now. Nearly all may: when a machine is lost, everything that it held is
+        suspect, and must not queue for one slot. Only a job that the next crash condemns runs without a
+        second one of its kind beside it.
         """
         attempt.suspect = True
         if int(crash.partition(b":")[0]) + 1 < self._app.settings.crash_limit:
