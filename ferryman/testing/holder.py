@@ -47,7 +47,9 @@ class Holder:
             return None
         passed: list[bytes] = []
         found: Attempt | None = None
-        while found is None and (fetched := self._fetch(queue, BATCH)).ids:
+        size = 1  # it is the first, as a rule
+        while found is None and (fetched := self._fetch(queue, size)).ids:
+            size = BATCH
             for index, one in enumerate(fetched.ids):
                 if one.decode() == local:
                     found = self._attempt(queue, fetched, index)
