@@ -100,10 +100,10 @@ def test_retry_and_dead_letters(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         assert (done.succeeded, done.retried, done.dead) == (3, 3, 2)
         capsys.readouterr()
         module.dead()
-        pay = "retry_and_dead_letters:pay"
+        pay, reject, error = "retry_and_dead_letters:pay", "ferryman.retry.Reject", "ValueError"
         assert capsys.readouterr().out.splitlines() == [
-            f"payment-3-5000@payments {pay}(3, 5000): ferryman.retry.Reject: account 3 does not exist (attempt 1)",
-            f"payment-1-2000000@payments {pay}(1, 2000000): ValueError: too much for one transfer (attempt 1)",
+            f"payment-3-5000@payments {pay}(3, 5000): {reject}: account 3 does not exist (attempt 1)",
+            f"payment-1-2000000@payments {pay}(1, 2000000): {error}: too much for one transfer (attempt 1)",
         ]
         module.revive()
         assert kit.drain().dead == 2
