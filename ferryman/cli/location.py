@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-import importlib.util
 import os
-import pkgutil
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ferryman.app import Ferryman
+from ferryman.cli.nearest import near_file, near_module
 from ferryman.errors import FerrymanError
 
 
@@ -50,7 +49,7 @@ def load_module(name: str) -> ModuleType:
         return importlib.import_module(full)
     except ModuleNotFoundError as error:
         if error.name and (full == error.name or full.startswith(f"{error.name}.")):
-            raise AppNotFound(f"there is no module {name!r} here ({here}){_near_module(full)}") from None
+            raise AppNotFound(f"there is no module {name!r} here ({here}){near_module(full)}") from None
         raise AppNotFound(
             f"module {name!r} cannot be imported: it imports {error.name!r}, which is not installed"
         ) from error
@@ -68,7 +67,7 @@ def dotted(name: str) -> str:
     if path.is_dir() and (path / "__init__.py").exists():
         path /= "__init__.py"
     if not path.is_file():
-        raise AppNotFound(f"there is no file {name!r}{_near_file(path)}")
+        raise AppNotFound(f"there is no file {name!r}{near_file(path)}")
     parts = [path.stem] if path.stem != "__init__" else []
     folder = path.parent
     while (folder / "__init__.py").exists():
@@ -121,27 +120,6 @@ def moved(app: Ferryman, url: str | None, prefix: str | None) -> Ferryman:
     for part in ("store", "producer", "lookup", "listener"):  # made anew at their next use
         vars(app).pop(part, None)
     return app
-
-
-def _near_module(missing: str) -> str:
-    """What the missing part of a dotted name was probably meant to be."""
-    parent, _, last = missing.rpartition(".")
-    try:
-        package = importlib.util.find_spec(parent) if parent else None
-    except (ImportError, AttributeError, ValueError):
-        return ""
-    if parent and package is None:
-        return _near_module(parent)
-    folders = list(package.submodule_search_locations or []) if package else [os.getcwd()]
-    names = [module.name for module in pkgutil.iter_modules(folders)]
-    near = difflib.get_close_matches(last, names, n=1)
-    return f"; did you mean {parent + '.' if parent else ''}{near[0]}?" if near else ""
-
-
-def _near_file(path: Path) -> str:
-    names = [entry.name for entry in path.parent.glob("*.py")] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, names, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _where(error: BaseException) -> str:

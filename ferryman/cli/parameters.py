@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from ferryman.app import Ferryman
+from ferryman.cli.location import find_app
+
 Module = Annotated[
     str | None,
     typer.Argument(
@@ -40,3 +43,12 @@ Prefix = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most so many.")]
+QueueName = Annotated[str, typer.Argument(metavar="NAME", help="The queue.", show_default=False)]
+
+
+def app_for(ctx: typer.Context, module: str | None, url: str | None, prefix: str | None) -> Ferryman:
+    """The app for a sub-command: what was said before its name counts too."""
+    outer = ctx.obj or {}
+    return find_app(
+        module or outer.get("module"), url=url or outer.get("url"), prefix=prefix or outer.get("prefix")
+    )

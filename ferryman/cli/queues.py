@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from ferryman.cli.display import console, duration, moment, print_json, show, table
+from ferryman.cli.display import duration, moment, print_json, show, table
 from ferryman.cli.location import find_app
-from ferryman.cli.parameters import AsJson, Module, Prefix, Url
+from ferryman.cli.parameters import AsJson, Module, Prefix, QueueName, Url, app_for
+from ferryman.cli.purge import purge
 from ferryman.cli.shapes import known_queue, queue_shape
-from ferryman.errors import InvalidOption
 from ferryman.queue import QueueInfo
 
 _COLUMNS = ("queue", "queued", "scheduled", "running", "dead", "workers", "oldest", "next due", "paused")
@@ -23,18 +22,19 @@ class ModuleOrCommand(TyperGroup):
     """``queues pause mail`` is a sub-command, ``queues shop.jobs`` names a module."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        position = 0
-        while position < len(args) and args[position].startswith("-"):
-            position += 2 if args[position] in _TAKE_A_VALUE else 1
-        if position < len(args) and args[position] not in self.commands and args[position - 1] != "--":
-            args = [*args[:position], "--module", args[position], *args[position + 1 :]]
+        plain, value_follows = [], False
+        for place, word in enumerate(args):
+            if not value_follows and not word.startswith("-"):
+                plain.append(place)
+            value_follows = not value_follows and word in _TAKE_A_VALUE
+        if len(plain) == 1 and args[plain[0]] not in self.commands:
+            args = [*args[: plain[0]], "--module", *args[plain[0] :]]
         return super().parse_args(ctx, args)
 
 
 group = typer.Typer(
     cls=ModuleOrCommand, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
 )
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The queue.", show_default=False)]
 
 
 @group.callback(invoke_without_command=True)
@@ -72,17 +72,10 @@ def _row(info: QueueInfo) -> list[object]:
     ]  # fmt: skip
 
 
-def _app(ctx: typer.Context, module: str | None, url: str | None, prefix: str | None) -> Any:
-    outer = ctx.obj or {}
-    return find_app(
-        module or outer.get("module"), url=url or outer.get("url"), prefix=prefix or outer.get("prefix")
-    )
-
-
 @group.command()
 def pause(
     ctx: typer.Context,
-    name: Name,
+    name: QueueName,
     module: Module = None,
     reason: Annotated[str, typer.Option("--reason", help="Shown to whoever looks.")] = "paused",
     url: Url = None,
@@ -93,7 +86,7 @@ def pause(
 
     Example: [bold]ferryman queues pause mail --reason "provider is down"[/bold]
     """
-    app = _app(ctx, module, url, prefix)
+    app = app_for(ctx, module, url, prefix)
     changed = app.queue(known_queue(app, name)).pause(reason)
     _report(as_json, name, "paused", changed, f"{name} was paused already; the reason is now: {reason}")
 
@@ -101,7 +94,7 @@ def pause(
 @group.command()
 def resume(
     ctx: typer.Context,
-    name: Name,
+    name: QueueName,
     module: Module = None,
     url: Url = None,
     prefix: Prefix = None,
@@ -111,7 +104,7 @@ def resume(
 
     Example: [bold]ferryman queues resume mail[/bold]
     """
-    app = _app(ctx, module, url, prefix)
+    app = app_for(ctx, module, url, prefix)
     changed = app.queue(known_queue(app, name)).resume()
     _report(as_json, name, "resumed", changed, f"{name} was not paused")
 
@@ -123,40 +116,4 @@ def _report(as_json: bool, name: str, what: str, changed: bool, otherwise: str) 
         show(f"{name} {what}" if changed else otherwise)
 
 
-@group.command()
-def purge(
-    ctx: typer.Context,
-    name: Name,
-    module: Module = None,
-    state: Annotated[
-        Literal["queued", "scheduled", "dead"], typer.Option("--state", help="Which jobs to delete.")
-    ] = "queued",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    url: Url = None,
-    prefix: Prefix = None,
-    as_json: AsJson = False,
-) -> None:
-    """Delete a queue's jobs that wait, are scheduled, or are dead. Running jobs are left alone.
-
-    Example: [bold]ferryman queues purge mail --state dead[/bold]
-    """
-    app = _app(ctx, module, url, prefix)
-    queue = app.queue(known_queue(app, name))
-    total: int = getattr(queue.info(), state)
-    if not yes and total:
-        if not sys.stdin.isatty():
-            raise InvalidOption(f"that deletes {total} {state} jobs of {name!r}: add --yes if you mean it")
-        typer.confirm(f"Delete {total:,} {state} jobs of {name!r} for good?", abort=True, err=True)
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    bar = Progress(
-        TextColumn("purging"), BarColumn(), MofNCompleteColumn(), console=console(stderr=True),
-        transient=True, disable=as_json or not sys.stderr.isatty(),
-    )  # fmt: skip
-    with bar:
-        shown = bar.add_task("", total=total)
-        deleted = queue.purge(state, progress=lambda count: bar.update(shown, completed=count))
-    if as_json:
-        print_json({"queue": name, "action": "purged", "state": state, "deleted": deleted})
-    else:
-        show(f"{deleted:,} {state} jobs of {name} deleted")
+group.command("purge")(purge)

@@ -126,6 +126,7 @@ def test_enqueue_can_wait_for_the_result_and_says_when_it_gives_up(run: Run) -> 
         (["job", "a@b", "--cancel", "--retry"], "not both"),
         (["queues", "pause", "mial"], "did you mean 'mail'?"),
         (["queues", "nomodule"], "there is no module 'nomodule'"),
+        (["queues", "pasue", "mail"], "No such command 'pasue'"),
         (["frobnicate"], "No such command 'frobnicate'"),
         (["queues", "--url", "http://x"], "is none of memory://"),
         (["failures", "-q", "bad name"], "queue name 'bad name'"),
@@ -162,6 +163,9 @@ def test_queues_shows_each_queue(run: Run, app: Ferryman) -> None:
     mail = found["mail"]
     assert (mail["queued"], mail["scheduled"], mail["running"], mail["dead"]) == (1, 1, 0, 0)
     assert mail["next_due_at"].endswith("Z")
+    assert (
+        run("queues", "shop", "--prefix", app.store.prefix, "--json").stdout == run("queues", "--json").stdout
+    )
     table = run("queues", "shop").stdout
     assert [line.split()[0] for line in table.splitlines()] == ["queue", "mail", "other"]
     assert "\x1b" not in table
