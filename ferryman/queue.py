@@ -27,6 +27,9 @@ _PLACES_OF_STATE = {
     "dead": ("dead",),
     "running": ("held",),
 }
+_IN_TURN = {**_PLACES_OF_STATE, "queued": ("before", "ready", "after")}
+"""Places as they are listed: those of `ranked` that jump the line come before it, the others behind it."""
+_RANKS = {"before": ("-inf", "(0"), "after": ("0", "+inf")}
 
 
 @dataclass(frozen=True)
@@ -186,9 +189,9 @@ class Queue:
                 yield Job(self.app, local, self.name)
 
     def _pages(self, state: str) -> Iterator[Operation[list[str]]]:
-        if state not in _PLACES_OF_STATE:
-            raise InvalidOption(f"jobs: state {state!r} must be one of {', '.join(_PLACES_OF_STATE)}")
-        for place in _PLACES_OF_STATE[state]:
+        if state not in _IN_TURN:
+            raise InvalidOption(f"jobs: state {state!r} must be one of {', '.join(_IN_TURN)}")
+        for place in _IN_TURN[state]:
             more = [True]
             first = 0
             while more[0]:
@@ -205,7 +208,10 @@ class Queue:
             more[0] = len(found) == BATCH
             bodies = (yield ("HMGET", keys.jobs, *found)) if found else []
             return [local.decode() for local, body in zip(found, bodies, strict=True) if body is not None]
-        found = yield ("ZRANGE", getattr(keys, place), first, first + BATCH - 1)
+        if place in _RANKS:
+            found = yield ("ZRANGEBYSCORE", keys.ranked, *_RANKS[place], "LIMIT", first, BATCH)
+        else:
+            found = yield ("ZRANGE", getattr(keys, place), first, first + BATCH - 1)
         more[0] = len(found) == BATCH
         return [local.decode() for local in found]
 

@@ -182,7 +182,7 @@ _PASSING_WORDS = (
 def explain(error: Exception, address: Address) -> StoreError:
     """One of our errors for one of redis-py's: what happened, where, and what to do."""
     if type(error) is rx.ConnectionError and isinstance(error.__cause__, rx.RedisError):
-        error = error.__cause__  # redis-py's asyncio face wraps what it met in the handshake: a wrong password
+        error = error.__cause__  # the asyncio face wraps what it met in the handshake: a wrong password
     text = str(error)
     where = f"Redis at {address}"
     if isinstance(error, rx.AuthenticationError | rx.AuthorizationError | rx.NoPermissionError) or _starts(
