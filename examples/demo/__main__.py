@@ -34,7 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python examples/demo", description=(__doc__ or "").split("\n\n")[1]
     )
-    parser.add_argument("--files", type=int, default=2000, help="index at most so many files (2000)")
+    parser.add_argument("--files", type=int, default=1200, help="index at most so many files (1200)")
     parser.add_argument("--processes", type=int, default=2, help="worker processes (2)")
     parser.add_argument("--plain", action="store_true", help="lines instead of a live display")
     parser.add_argument("--keep", action="store_true", help="keep the jobs afterwards, to look at them")
@@ -121,9 +121,7 @@ class Demo:
         start = time.monotonic()
         self.tasks.index_file.enqueue_many([(str(path),) for path in files])
         took_ms = (time.monotonic() - start) * 1000
-        self.screen.say(
-            f"{len(files):,} files, one job each, handed over in {took_ms:.0f} ms; no worker runs yet"
-        )
+        self.screen.say(f"{len(files):,} files of this Python, one job each, handed over in {took_ms:.0f} ms")
         due = time.time() + DELAY_S
         self.late: Job[float] = self.tasks.look_at_the_clock.options(delay=DELAY_S).enqueue(due)
         self.submitted = len(files)

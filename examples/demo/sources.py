@@ -24,8 +24,12 @@ def find(most: int, temporary: Path) -> tuple[list[Path], list[Path]]:
     """
     root = Path(sysconfig.get_path("stdlib"))
     files = sorted(_python_files(root))
-    chosen = files if len(files) <= most else [files[i * len(files) // most] for i in range(most)]
-    suspects = [path for path in chosen if "bad" in path.name or "tokenizedata" in path.parts]
+    suspects = [path for path in files if "bad" in path.name or "tokenizedata" in path.parts][:most]
+    others = [path for path in files if path not in suspects]
+    most -= len(suspects)
+    if len(others) > most:
+        others = [others[place * len(others) // most] for place in range(most)]
+    chosen = sorted(suspects + others)
     made = [] if sum(not parses(path) for path in suspects) >= 3 else make_broken(temporary)
     return chosen, made
 

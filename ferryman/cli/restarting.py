@@ -15,7 +15,10 @@ from ferryman.cli.display import stderr_line
 
 
 class Restarting:
-    """Starts the command again when a Python file changes. One that was told to end has `patience_s` for it."""
+    """Starts a command again when a Python file changes.
+
+    One that was told to end and has not after `patience_s` is killed.
+    """
 
     def __init__(
         self, command: Sequence[str], folders: Sequence[str], reload: bool, patience_s: float
