@@ -1,7 +1,7 @@
 """Code in the documentation: all of it is Python, and what is marked to run does.
 
-A block after the comment ``<!-- run -->`` runs: the blocks of a page one after the other, as one program, with
-jobs run at the call that enqueues them.
+A block after the comment ``<!-- run -->`` runs: the blocks of a page one after the other, as one program,
+with jobs run at the call that enqueues them.
 """
 
 from __future__ import annotations
