@@ -163,10 +163,7 @@ def test_queues_shows_each_queue(run: Run, app: Ferryman) -> None:
     mail = found["mail"]
     assert (mail["queued"], mail["scheduled"], mail["running"], mail["dead"]) == (1, 1, 0, 0)
     assert mail["next_due_at"].endswith("Z")
-    assert (
-        run("queues", "shop", "--prefix", app.store.prefix, "--json").stdout == run("queues", "--json").stdout
-    )
-    table = run("queues", "shop").stdout
+    table = run("queues", "shop", "--prefix", app.store.prefix).stdout
     assert [line.split()[0] for line in table.splitlines()] == ["queue", "mail", "other"]
     assert "\x1b" not in table
 
