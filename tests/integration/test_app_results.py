@@ -1,4 +1,4 @@
-"""Waiting for results on a real server: woken, not polling; by threads, loops and forks; after a lost link."""
+"""Waiting for results on a real server: woken, not polling; by threads, loops, forks; after a lost link."""
 
 from __future__ import annotations
 
