@@ -22,9 +22,12 @@ from ferryman.testing import attach, inline
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
-def example(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """An example as a fresh module."""
-    monkeypatch.setenv("FERRYMAN_URL", "redis://127.0.0.1:1/0")
+def example(
+    name: str, monkeypatch: pytest.MonkeyPatch, url: str = "redis://127.0.0.1:1/0", prefix: str = "examples"
+) -> ModuleType:
+    """An example as a fresh module, its app at `url`."""
+    monkeypatch.setenv("FERRYMAN_URL", url)
+    monkeypatch.setenv("FERRYMAN_PREFIX", prefix)
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
