@@ -6,7 +6,7 @@ import secrets
 from typing import Any
 
 from ferryman import envelope
-from ferryman.doctor_probe import Finding, Probe, bytes_text
+from ferryman.doctor_probe import Finding, Probe, bytes_text, counted
 from ferryman.errors import StoreDenied, StoreError, StoreUnavailable
 from ferryman.queue import QueueInfo
 from ferryman.store import scripts, transitions
@@ -161,16 +161,18 @@ def queues(probe: Probe) -> list[Finding]:
 def _standing(info: QueueInfo) -> list[Finding]:
     name, found = f"queue {info.name}", []
     if info.paused is not None:
-        found.append(Finding(name, "warn", f"paused ({info.paused}), {info.queued} jobs wait",
+        found.append(Finding(name, "warn", f"paused ({info.paused}), {counted(info.queued, 'job')} waiting",
                              f"ferryman queues resume {info.name}"))  # fmt: skip
     elif info.workers == 0 and info.queued + info.scheduled:
-        what = f"{info.queued} jobs wait, {info.scheduled} are scheduled, and no worker fetches from it"
+        what = f"{counted(info.queued, 'job')} waiting, {info.scheduled} scheduled, and no worker for it"
         found.append(Finding(name, "warn", what, f"ferryman worker MODULE -q {info.name}"))
     elif info.oldest_age_s > _OLD_S:
         found.append(Finding(name, "warn", f"its oldest job has waited for {info.oldest_age_s / 60:.0f} min",
                              "Add workers, or see what they are busy with: ferryman workers"))  # fmt: skip
     if info.dead:
-        found.append(Finding(name, "warn", f"{info.dead} dead letters", f"ferryman failures -q {info.name}"))
+        found.append(
+            Finding(name, "warn", counted(info.dead, "dead letter"), f"ferryman failures -q {info.name}")
+        )
     return found
 
 
@@ -187,7 +189,7 @@ def _orphans(probe: Probe, info: QueueInfo) -> list[Finding]:
         Finding(
             f"queue {info.name}",
             "warn",
-            f"{held} jobs are held by {len(lost)} workers that are gone",
+            f"{counted(held, 'job')} held by {counted(len(lost), 'lost worker')}",
             "Live workers take them back within seconds."
             if info.workers
             else "Start a worker: it takes them back.",

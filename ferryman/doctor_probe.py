@@ -75,6 +75,11 @@ class Probe:
         return self.config("maxmemory-policy") is not None
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 job``, ``2,000 jobs``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def bytes_text(count: float) -> str:
     """``1.5 GB``: a size in bytes for people, in powers of 1024."""
     size, unit = float(count), "bytes"

@@ -34,7 +34,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python examples/demo", description=(__doc__ or "").split("\n\n")[1]
     )
-    parser.add_argument("--files", type=int, default=1200, help="index at most so many files (1200)")
+    parser.add_argument("--files", type=int, default=2000, help="index at most so many files (2000)")
     parser.add_argument("--processes", type=int, default=2, help="worker processes (2)")
     parser.add_argument("--plain", action="store_true", help="lines instead of a live display")
     parser.add_argument("--keep", action="store_true", help="keep the jobs afterwards, to look at them")

@@ -59,5 +59,5 @@ def _render(figures: Figures) -> None:
             f"p50 {figures.latency_p50_ms} ms, p99 {figures.latency_p99_ms} ms, idle worker",
         ],
     ]
-    show(table(["what", "measured"], rows), text(""))
+    show(table(["what", "measured"], rows, wraps=["measured"]), text(""))
     show("Empty jobs: yours take longer. ferryman doctor says whether this Redis is fit to hold jobs.")

@@ -58,9 +58,16 @@ def block(value: str, style: str = "") -> Text:
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), title: str = ""
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    wraps: Sequence[str] = (),
 ) -> Table:
-    """A table; the columns in `right` hold numbers. Cells are values, or `Text` that is styled already."""
+    """A table; the columns in `right` hold numbers, only those in `wraps` may take several lines.
+
+    Cells are values, or `Text` that is styled already.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -68,13 +75,12 @@ def table(
     made = Table(
         box=box.SIMPLE_HEAD if sys.stdout.isatty() else None,
         pad_edge=False,
-        title=title or None,
-        title_justify="left",
         header_style="bold",
     )
     for name in columns:
-        numeric = name in right
-        made.add_column(name, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+        made.add_column(
+            name, justify="right" if name in right else "left", no_wrap=name not in wraps, overflow="fold"
+        )
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else text(cell) for cell in row))
     return made

@@ -11,7 +11,7 @@ from ferryman.cli.display import print_json, show, table, text
 from ferryman.cli.location import find_app
 from ferryman.cli.parameters import AsJson, Module, Prefix, Url
 from ferryman.doctor import Report
-from ferryman.doctor_probe import Finding
+from ferryman.doctor_probe import Finding, counted
 
 _STYLES = {"ok": "green", "warn": "yellow", "error": "bold red", "unknown": "dim"}
 
@@ -64,7 +64,12 @@ def _render(report: Report) -> None:
     rows = [
         [setting.name, _value(setting.value), setting.source, setting.meaning] for setting in report.settings
     ]
-    show(lines, text(""), table(["setting", "value", "from", "meaning"], rows), text(""))
+    show(
+        lines,
+        text(""),
+        table(["setting", "value", "from", "meaning"], rows, wraps=["value", "meaning"]),
+        text(""),
+    )
     show(text(_verdict(report.findings), "bold"))
 
 
@@ -76,7 +81,7 @@ def _verdict(findings: tuple[Finding, ...]) -> str:
     errors = sum(found.status == "error" for found in findings)
     warnings = sum(found.status == "warn" for found in findings)
     if errors:
-        return f"Not fit to hold jobs: {errors} error{'s' * (errors > 1)}, {warnings} warnings."
+        return f"Not fit to hold jobs: {counted(errors, 'error')}, {counted(warnings, 'warning')}."
     if warnings:
-        return f"Fit to hold jobs, with {warnings} warning{'s' * (warnings > 1)}."
+        return f"Fit to hold jobs, with {counted(warnings, 'warning')}."
     return "Fit to hold jobs."

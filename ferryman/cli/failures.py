@@ -68,7 +68,7 @@ def command(
         show("No dead letters.")
     else:
         columns = ["dead", "queue", "task", "error", "first", "last", "for example"]
-        show(table(columns, map(_row, groups[:limit]), right=["dead"]))
+        show(table(columns, map(_row, groups[:limit]), right=["dead"], wraps=["error"]))
         show(
             text(""),
             text("ferryman job ID shows one with its traceback; ferryman job ID --retry tries again."),

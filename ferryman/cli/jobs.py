@@ -50,7 +50,7 @@ def command(
         show(f"No {state or ''} jobs{f' in {queue}' if queue else ''}.".replace("  ", " "))
         return
     columns = ["id", "task", "state", "when", "attempts", "what"]
-    show(table(columns, map(_row, shown), right=["attempts"]))
+    show(table(columns, map(_row, shown), right=["attempts"], wraps=["what"]))
     if len(found) > limit:
         show(f"More than {limit}: --limit shows more, --queue and --state show others.")
 

@@ -10,6 +10,7 @@ import typer
 from ferryman.cli.display import console, print_json, show
 from ferryman.cli.parameters import AsJson, Module, Prefix, QueueName, Url, app_for
 from ferryman.cli.shapes import known_queue
+from ferryman.doctor_probe import counted
 from ferryman.errors import InvalidOption
 
 
@@ -34,8 +35,10 @@ def purge(
     total: int = getattr(queue.info(), state)
     if not yes and total:
         if not sys.stdin.isatty():
-            raise InvalidOption(f"that deletes {total} {state} jobs of {name!r}: add --yes if you mean it")
-        typer.confirm(f"Delete {total:,} {state} jobs of {name!r} for good?", abort=True, err=True)
+            raise InvalidOption(
+                f"that deletes {counted(total, f'{state} job')} of {name!r}: add --yes if you mean it"
+            )
+        typer.confirm(f"Delete {counted(total, f'{state} job')} of {name!r} for good?", abort=True, err=True)
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     bar = Progress(
@@ -48,4 +51,4 @@ def purge(
     if as_json:
         print_json({"queue": name, "action": "purged", "state": state, "deleted": deleted})
     else:
-        show(f"{deleted:,} {state} jobs of {name} deleted")
+        show(f"{counted(deleted, f'{state} job')} of {name} deleted")

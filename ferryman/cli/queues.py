@@ -61,7 +61,7 @@ def command(
     elif not found:
         show("No queue has been used yet: a queue begins with its first job (ferryman enqueue MODULE:TASK)")
     else:
-        show(table(_COLUMNS, map(_row, found), right=_COLUMNS[1:7]))
+        show(table(_COLUMNS, map(_row, found), right=_COLUMNS[1:7], wraps=["paused"]))
 
 
 def _row(info: QueueInfo) -> list[object]:

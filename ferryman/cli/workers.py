@@ -33,7 +33,7 @@ def command(module: Module = None, url: Url = None, prefix: Prefix = None, as_js
     else:
         columns = ["worker", "state", "queues", "up", "done", "failed", "memory", "busy", "running"]
         right = ["up", "done", "failed", "memory", "busy"]
-        show(table(columns, map(_row, notes), right=right))
+        show(table(columns, map(_row, notes), right=right, wraps=["queues", "running"]))
 
 
 def fleet(app: Ferryman) -> list[Note]:

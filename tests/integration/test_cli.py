@@ -120,11 +120,11 @@ def test_enqueue_can_wait_for_the_result_and_says_when_it_gives_up(run: Run) -> 
         (["enqueue", "shop:add", "1", "--json-args", "[1]"], "not both"),
         (["enqueue", "shop:add", "1", "2", "--priority", "5000"], "priority=5000"),
         (["enqueue", "shop:add", "1", "2", "--delya", "5"], "No such option"),
-        (["jobs", "--queue", "mial"], "there is no queue 'mial'; did you mean 'mail'?"),
+        (["jobs", "--queue", "mailx"], "there is no queue 'mailx'; did you mean 'mail'?"),
         (["jobs", "--state", "odd"], "'odd' is not one of"),
         (["job", "nonsense"], "is no job id"),
         (["job", "a@b", "--cancel", "--retry"], "not both"),
-        (["queues", "pause", "mial"], "did you mean 'mail'?"),
+        (["queues", "pause", "mailx"], "did you mean 'mail'?"),
         (["queues", "nomodule"], "there is no module 'nomodule'"),
         (["queues", "pasue", "mail"], "No such command 'pasue'"),
         (["frobnicate"], "No such command 'frobnicate'"),
@@ -182,7 +182,7 @@ def test_purge_wants_a_yes(run: Run, app: Ferryman) -> None:
     refused = run("queues", "purge", "mail")
     assert refused.exit_code == 2
     assert "add --yes" in refused.stderr
-    assert run("queues", "purge", "mail", "--yes").stdout == "1 queued jobs of mail deleted\n"
+    assert run("queues", "purge", "mail", "--yes").stdout == "1 queued job of mail deleted\n"
     assert len(app.queue("mail")) == 0
 
 

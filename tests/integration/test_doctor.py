@@ -233,7 +233,7 @@ def test_a_queue_without_workers_and_its_dead_letters_are_named(app: Ferryman) -
     app.queue("mail").enqueue("x:y")
     finding = found(app, doctor_jobs.queues)["queue mail"]
     assert finding.status == "warn"
-    assert "1 jobs wait" in finding.what
+    assert "1 job waiting" in finding.what
     assert finding.do == "ferryman worker MODULE -q mail"
     app.queue("mail").pause("why not")
     assert "paused (why not)" in found(app, doctor_jobs.queues)["queue mail"].what
@@ -246,7 +246,7 @@ def test_jobs_of_a_holder_without_a_lease_are_found(app: Ferryman, private: Redi
     app.store.run(transitions.fetch(keys, "lost", 1))
     app.store.pool.command("ZREM", keys.workers, "lost")
     finding = found(app, doctor_jobs.queues)["queue mail"]
-    assert "1 jobs are held by 1 workers that are gone" in finding.what
+    assert "1 job held by 1 lost worker" in finding.what
     assert "Start a worker" in finding.do
 
 
