@@ -169,7 +169,7 @@ def outcome_of(attempt: Attempt, error: BaseException) -> Outcome:
         return Released()
     if isinstance(error, TimeLimit):
         if not error.args:
-            error.args = (f"the attempt ran longer than its timeout of {attempt.timeout_s:g} s",)
+            error.args = (f"the attempt ran longer than its timeout of {attempt.timeout_s or 0:g} s",)
         return Failed(error, "timeout")
     return Failed(error)
 

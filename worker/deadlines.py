@@ -61,12 +61,13 @@ class Deadlines:
         """Interrupt whatever is late; when the next will be."""
         now, following = time.monotonic_ns(), _NEVER
         for slot in self._slots:
-            attempt, deadline = slot.current, slot.deadline_ns
-            if attempt is None or not deadline or self._fired.get(slot) is attempt:
+            limit = slot.limit
+            if limit is None or slot.current is not limit[0] or self._fired.get(slot) is limit[0]:
                 continue
-            if deadline > now:
-                following = min(following, deadline)
-            elif slot.deadline_ns == deadline and slot.current is attempt:
+            attempt, deadline_ns = limit
+            if deadline_ns > now:
+                following = min(following, deadline_ns)
+            else:
                 self._fired[slot] = attempt
                 slot.interrupt(attempt, TimeLimit)
         return following

@@ -139,7 +139,7 @@ class Ledger:
                 feed.unsent = []
             if feed.batch.waiting:
                 batch, feed.batch = feed.batch, Batch()
-                dispatches = batch.dispatches(feed.keys, holder, self._app.settings, now_ms)
+                dispatches = batch.dispatches(feed.keys, holder, self._app.settings, now_ms, lifo=feed.lifo)
                 found += [(feed, dispatch) for dispatch in dispatches]
         self.gathered = 0
         return found

@@ -62,6 +62,7 @@ class Recovery:
         step = transitions.recover(
             keys, holder, forced=forced, limit=chosen.crash_limit,
             window_ms=int(chosen.crash_window_s * 1000), running=running,
+            lifo=self._app.queue_order(keys.queue) == "lifo",
         )  # fmt: skip
         while True:
             found = self._link.run(step)

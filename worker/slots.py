@@ -6,18 +6,21 @@
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
 import time
 
 from ferryman.execution import NOTHING, Attempt, execute_sync, outcome_of
 from ferryman.interrupts import Interrupt, clear_in, raise_in
-from ferryman.outcome import Outcome
+from ferryman.outcome import Failed, Outcome
 from ferryman.settlement import DONE, RELEASED, settle
 from ferryman.worker.board import DEADLINE, LENGTH, QUEUE, Board
 from ferryman.worker.clock import ServerClock
 from ferryman.worker.deadlines import Deadlines
 from ferryman.worker.handover import Handover
 from ferryman.worker.reports import tell
+
+logger = logging.getLogger("ferryman.worker")
 
 
 class Slot:
@@ -35,8 +38,10 @@ class Slot:
     ) -> None:
         self.number = number
         self.current: Attempt | None = None
-        self.deadline_ns = 0
-        """When the current attempt is to be interrupted; 0: never."""
+        self.limit: tuple[Attempt, int] | None = None
+        """When which attempt is to be interrupted. Both in one value: read apart, the limit of a job could be
+        taken for that of the next.
+        """
         self._handover = handover
         self._board = board
         self._deadlines = deadlines
@@ -68,10 +73,25 @@ class Slot:
         while True:
             try:
                 return self._work()
-            except Interrupt:  # the second of two interrupts, too late to matter for its job
-                if self.current is not None:
-                    self._handover.done.append((self.current, RELEASED))
-                    self._handover.nudge()
+            except BaseException as error:  # noqa: BLE001 (a job must not be lost, nor a thread, whatever happens)
+                self._mend(error)
+
+    def _mend(self, error: BaseException) -> None:
+        """Our own code failed between two jobs, or was hit by the second of two interrupts: settle the job,
+        go on.
+        """
+        self._disarm()
+        attempt, self.current = self.current, None
+        if not isinstance(error, Interrupt):
+            logger.error("a slot met an error of its own, and goes on", exc_info=error)
+        if attempt is not None:
+            settled = (
+                RELEASED
+                if isinstance(error, Interrupt)
+                else settle(attempt, Failed(error), self._clock.now_ms())
+            )
+            self._handover.done.append((attempt, settled))
+            self._handover.nudge()
 
     def _work(self) -> None:  # noqa: PLR0912, PLR0915 (a call for each step would cost as much as the step)
         handover, board, clock, queues = self._handover, self._board, self._clock, self._queues
@@ -102,7 +122,7 @@ class Slot:
             attempt.started_ns = started = now()
             self.current = attempt
             if attempt.timeout_s is not None:
-                words[deadline_word] = self._limit(started, attempt.timeout_s) + self._kill_after_ns
+                words[deadline_word] = self._limited(attempt, attempt.timeout_s) + self._kill_after_ns
             else:
                 words[deadline_word] = 0
             words[word] = started
@@ -134,12 +154,13 @@ class Slot:
             if handover.listening:
                 handover.nudge()
 
-    def _limit(self, started_ns: int, timeout_s: float) -> int:
+    def _limited(self, attempt: Attempt, timeout_s: float) -> int:
         """Have the attempt that begins now interrupted in time. When that is."""
-        self.deadline_ns = limit = started_ns + int(timeout_s * 1e9)
-        if limit < self._deadlines.next_ns:
+        limit_ns = attempt.started_ns + int(timeout_s * 1e9)
+        self.limit = (attempt, limit_ns)
+        if limit_ns < self._deadlines.next_ns:
             self._deadlines.nudge()
-        return limit
+        return limit_ns
 
     def _rest(self) -> bool:
         """Sleep until there may be work. Whether to go on."""

@@ -94,7 +94,7 @@ class Tenure:
             while link.run(transitions.retire(feed.keys, self.holder)):
                 held = link.run(transitions.reconcile(feed.keys, self.holder)).ids
                 for ids in transitions.batches(held):
-                    link.run(transitions.release(feed.keys, self.holder, ids))
+                    link.run(transitions.release(feed.keys, self.holder, ids, lifo=feed.lifo))
         self.holder = ""
 
 
