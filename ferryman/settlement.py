@@ -211,7 +211,9 @@ class Batch:
         """Add to a counter of the minute's statistics."""
         self.counters[name] = self.counters.get(name, 0) + by
 
-    def dispatches(self, keys: QueueKeys, holder: str, settings: Settings, now_ms: int) -> Iterator[Dispatch]:
+    def dispatches(
+        self, keys: QueueKeys, holder: str, settings: Settings, now_ms: int, *, lifo: bool = False
+    ) -> Iterator[Dispatch]:
         """The transitions, in slices that do not keep Redis for long."""
         minute = now_ms // 60_000
         yield from self._acks(keys, holder, minute)
@@ -225,7 +227,7 @@ class Batch:
             )  # fmt: skip
             yield Dispatch(step, [job.local.encode() for job in burials])
         for ids in transitions.batches(self.released):
-            yield Dispatch(transitions.release(keys, holder, ids), ids)
+            yield Dispatch(transitions.release(keys, holder, ids, lifo=lifo), ids)
 
     def _acks(self, keys: QueueKeys, holder: str, minute: int) -> Iterator[Dispatch]:
         counters = list(self.counters.items())
