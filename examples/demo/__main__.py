@@ -103,7 +103,9 @@ class Demo:
             return self.close(files, riddle, summary, keep=keep)
         finally:
             self.fleet.stop()
+            server = self.app.store.address.running_server()
             self.app.close()
+            server.close(wait=10)  # it stops with its last user; its folder is removed after that
 
     def hand_over(self) -> list[Path]:
         """Find the files and enqueue a job for each, before any worker runs."""
