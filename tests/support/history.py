@@ -1,0 +1,211 @@
+"""What really happened to each job, written down outside of Redis, and pure functions that judge it.
+
+Producers and tasks write one short line for each event to a file that they have open with O_APPEND: the
+system puts such a line down whole, whoever else writes and whoever is killed the moment after. The time is
+CLOCK_MONOTONIC, which all processes of a machine share. A job is known by the number that its producer gave
+it as an argument, so a job that was enqueued twice by mistake shows as one that ran twice.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+Kind = Literal["offer", "accept", "start", "finish", "kill", "gone"]
+MS = 1_000_000
+S = 1_000 * MS
+
+
+class Event(NamedTuple):
+    """One line."""
+
+    at_ns: int
+    kind: Kind
+    number: int
+    """Which job; of `kill` and `gone`: which process."""
+    pid: int
+    attempt: int
+
+
+class Recorder:
+    """The writing side; any number of processes and threads may write at once."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def note(self, kind: Kind, number: int, attempt: int = 0) -> None:
+        """Write a line. Once this returns, it outlives the process."""
+        line = f"{time.monotonic_ns()} {kind} {number} {os.getpid()} {attempt}\n"
+        os.write(self._fd, line.encode())
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+@dataclass
+class Run:
+    """One execution of a job: from a start to the finish that belongs to it, if there is one."""
+
+    number: int
+    pid: int
+    attempt: int
+    started_ns: int
+    finished_ns: int | None = None
+
+
+@dataclass
+class Kill:
+    """A process was killed somewhen between two moments."""
+
+    pid: int
+    began_ns: int
+    gone_ns: int
+
+
+@dataclass
+class History:
+    """Everything that was written down, sorted by kind."""
+
+    offered: set[int] = field(default_factory=set)
+    """Jobs whose enqueue had begun: with no answer they may be there or not."""
+    accepted: Counter[int] = field(default_factory=Counter)
+    """Jobs whose enqueue returned."""
+    runs: list[Run] = field(default_factory=list)
+    kills: list[Kill] = field(default_factory=list)
+    strays: list[Event] = field(default_factory=list)
+    """Finishes without a start."""
+
+    def runs_of(self, number: int) -> list[Run]:
+        """A job's executions, in order."""
+        return [run for run in self.runs if run.number == number]
+
+    def finished(self) -> set[int]:
+        """Jobs that ran to their end at least once."""
+        return {run.number for run in self.runs if run.finished_ns is not None}
+
+
+def read(path: str | Path) -> History:
+    """The history so far. A line that is being written just now is left for the next reading."""
+    text = Path(path).read_bytes() if Path(path).exists() else b""
+    return of(_event(line) for line in text[: text.rfind(b"\n") + 1].splitlines())
+
+
+def _event(line: bytes) -> Event:
+    at, kind, number, pid, attempt = line.decode().split()
+    return Event(int(at), kind, int(number), int(pid), int(attempt))  # type: ignore[arg-type]
+
+
+def of(events: Iterable[Event]) -> History:
+    """The history that these events make."""
+    found = History()
+    open_runs: dict[tuple[int, int], list[Run]] = {}
+    for event in sorted(events):
+        if event.kind == "offer":
+            found.offered.add(event.number)
+        elif event.kind == "accept":
+            found.accepted[event.number] += 1
+        elif event.kind == "kill":
+            found.kills.append(Kill(event.number, event.at_ns, event.at_ns + S))
+        elif event.kind == "gone":
+            next(kill for kill in found.kills if kill.pid == event.number).gone_ns = event.at_ns
+        elif event.kind == "start":
+            run = Run(event.number, event.pid, event.attempt, event.at_ns)
+            found.runs.append(run)
+            open_runs.setdefault((event.number, event.pid), []).append(run)
+        elif waiting := open_runs.get((event.number, event.pid)):
+            waiting.pop(0).finished_ns = event.at_ns
+        else:
+            found.strays.append(event)
+    return found
+
+
+# -- judgements ----------------------------------------------------------------------------------------------
+
+
+def lost(history: History) -> set[int]:
+    """Accepted, and never finished."""
+    return set(history.accepted) - history.finished()
+
+
+def repeated(history: History) -> set[int]:
+    """Jobs that were started more than once, for whatever reason."""
+    starts = Counter(run.number for run in history.runs)
+    return {number for number, times in starts.items() if times > 1}
+
+
+def unexplained(history: History, *, unacknowledged_ns: int = S) -> set[int]:
+    """Jobs that ran again although no kill excuses it.
+
+    A kill excuses the next run of what its process was running, and of what it had finished so shortly before
+    that the acknowledgement may not have left the process. Nothing excuses a run that begins before the kill.
+    """
+    killed = {kill.pid: kill for kill in history.kills}
+    found = set()
+    for number in repeated(history):
+        runs = history.runs_of(number)
+        for before, after in zip(runs, runs[1:], strict=False):
+            kill = killed.get(before.pid)
+            excused = (
+                kill is not None
+                and before.started_ns <= kill.gone_ns
+                and after.started_ns >= kill.began_ns
+                and (before.finished_ns is None or before.finished_ns > kill.began_ns - unacknowledged_ns)
+            )
+            if not excused:
+                found.add(number)
+    return found
+
+
+def invented(history: History) -> set[int]:
+    """Jobs that ran, or finished, though nobody ever offered them, or that finished without a start."""
+    ran = {run.number for run in history.runs} | {event.number for event in history.strays}
+    return (ran - history.offered) | {event.number for event in history.strays}
+
+
+def charged(history: History) -> set[int]:
+    """Jobs one of whose runs counted as a further attempt."""
+    return {run.number for run in history.runs if run.attempt > 1}
+
+
+def broken_off(history: History, kill: Kill) -> set[int]:
+    """What a killed process had begun and did not finish."""
+    return {run.number for run in history.runs if run.pid == kill.pid and run.finished_ns is None}
+
+
+def recoveries_ms(history: History) -> list[float]:
+    """For each kill under which something ran: how long until the first of it ran again, elsewhere."""
+    found = []
+    for kill in history.kills:
+        victims = broken_off(history, kill)
+        again = [run for run in history.runs if run.number in victims and run.pid != kill.pid]
+        starts = [run.started_ns for run in again if run.started_ns > kill.began_ns]
+        if starts:
+            found.append((min(starts) - kill.began_ns) / MS)
+    return found
+
+
+def assert_nothing_lost(history: History, *, context: str = "") -> None:
+    """Every accepted job finished, and nothing ran that nobody offered."""
+    assert not lost(history), f"LOST {_some(lost(history))} {context}"
+    assert not invented(history), f"invented {_some(invented(history))} {context}"
+
+
+def assert_each_ran_once(
+    history: History, *, context: str = "", except_for: Collection[int] = frozenset()
+) -> None:
+    """Nothing is lost, nothing ran twice."""
+    assert_nothing_lost(history, context=context)
+    twice = repeated(history) - set(except_for)
+    shown = [run for number in sorted(twice)[:3] for run in history.runs_of(number)]
+    assert not twice, f"RAN AGAIN {_some(twice)} {shown} {context}"
+    assert not charged(history), f"charged an attempt: {_some(charged(history))} {context}"
+
+
+def _some(numbers: set[int]) -> str:
+    return f"{len(numbers)} jobs, among them {sorted(numbers)[:10]}"
