@@ -171,7 +171,7 @@ class Demo:
 
     def look_for_the_successor(self) -> None:
         """Say once when a new process has taken the place of the killed one."""
-        if self.killed is not None and not self.replaced and self.fleet.alive() - self.killed.survivors:
+        if self.killed is not None and not self.replaced and self.fleet.alive() - self.killed.known:
             self.replaced = True
             took_ms = (time.monotonic() - self.killed.at) * 1000
             self.screen.say(f"a new process was at work {took_ms:.0f} ms after the kill", GREEN)
@@ -183,15 +183,14 @@ class Demo:
         took = time.monotonic() - self.began
         top = ", ".join(f"{name} {count:,}" for name, count in summary["top"])
         began, again = check.repeated()
-        first = riddle.info().attempts[0]
+        failed = [f"{one.outcome} after {one.duration_ms / 1000:.1f} s" for one in riddle.info().attempts]
         late_ms = self.late.result(timeout=5) * 1000
         counted = f"{summary['files']:,} files, {summary['lines']:,} lines, {summary['names']:,} names"
         for line in (
             "",
             f"{counted} in {took:.0f} s",
             f"The names used most: {top}",
-            f"closest_names(): {first.outcome} after {first.duration_ms / 1000:.1f} s, then: "
-            + " and ".join(riddle.result(timeout=5)),
+            f"closest_names(): {', '.join([*failed, 'then'])}: {' and '.join(riddle.result(timeout=5))}",
             f"The job delayed by {DELAY_S:.0f} s began {late_ms:.0f} ms after its time, past all that waited",
             f"index_file() began {began:,} times; {again} were retries and what the kill had cut off",
             "",

@@ -32,8 +32,8 @@ class Killed:
     at: float
     """When, on the monotonic clock."""
     given_back_ms: float
-    survivors: set[str]
-    """The workers that were left."""
+    known: set[str]
+    """The workers until then, itself included."""
 
 
 class Fleet:
@@ -94,7 +94,7 @@ class Fleet:
         if not holding:
             return None
         held, victim = max(holding, key=lambda pair: pair[0])
-        survivors = self.alive() - {victim.id}
+        known = self.alive() | {victim.id}
         before(victim.pid, held)
         os.kill(victim.pid, signal.SIGKILL)
         start = time.monotonic()
@@ -105,7 +105,7 @@ class Fleet:
                     f"the killed worker's jobs were not given back within {GIVEN_BACK_S:.0f} s"
                 )
             time.sleep(0.001)
-        return Killed(victim.pid, held, start, (time.monotonic() - start) * 1000, survivors)
+        return Killed(victim.pid, held, start, (time.monotonic() - start) * 1000, known)
 
     def stop(self) -> int:
         """SIGTERM: finish, give back, go. Gives the exit code."""

@@ -66,7 +66,7 @@ def command(
     """Run jobs, in one or more supervised processes, until told to stop.
 
     TERM or INT: finish what runs, give back the rest; once more: give back everything now. TSTP: take nothing
-    new. USR1: print what each slot is doing.
+    new; CONT: go on. HUP: replace the processes one by one. USR1: print what each slot does.
 
     Example: [bold]ferryman worker shop.jobs -q critical,mail:3,default -p 4 -t 16[/bold]
     """
