@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import redis
 
-from ferryman.errors import StoreCorrupt
-from ferryman.store import Store, scripts
+from ferryman.errors import StoreCorrupt, StoreError
+from ferryman.store import Store, scripts, transitions
 from ferryman.store.keys import QueueKeys
 from tests.support.samples import SAMPLES
 from tests.support.server import RedisServer
@@ -281,3 +281,34 @@ def test_a_server_that_knows_no_flags_does_the_same(sample: str, store: Store, c
     transition = SAMPLES[sample](others)
     client.eval(transition.script.plain, len(transition.keys), *transition.keys, *transition.args)
     assert flat(snapshot(client, others)) == flat(snapshot(client, keys))
+
+
+@pytest.mark.parametrize("count", [3500, 9000])
+def test_a_call_too_large_for_lua_is_carried_out_whole_or_not_at_all(
+    count: int, store: Store, client: redis.Redis
+) -> None:
+    """Lua's stack takes some 8,000 values. Whoever describes a step with more must not lose half of it."""
+    keys = store.keys("q")
+    locals_ = [f"n{number:05}" for number in range(count)]
+    store.run(transitions.register(keys, "ada", 60_000))
+    for part in transitions.batches(locals_):
+        jobs: list[str | bytes] = [word for local in part for word in (local, b"body")]
+        store.run(transitions.enqueue(keys, "lane", int(part[0][1:]) + 1, jobs))
+    fetched = store.run(transitions.fetch(keys, "ada", count))
+    assert [local.decode() for local in fetched.ids] == locals_[:3500]
+    client.zadd(keys.delayed, {f"d{number:05}": 1 for number in range(count)})
+    client.hset(keys.jobs, mapping={f"d{number:05}": b"body" for number in range(count)})
+    store.run(transitions.fetch(keys, "ada", 0, budget=count))
+    for step in (
+        transitions.release(keys, "ada", locals_),
+        transitions.enqueue(keys, "other", 1, [word for local in locals_ for word in (f"x{local}", b"body")]),
+        transitions.ack(keys, "ada", locals_),
+    ):
+        before = snapshot(client, keys)
+        assert_one_place(before)
+        try:
+            store.run(step)
+        except StoreError as error:
+            assert count > 3500, error
+            assert snapshot(client, keys) == before
+        assert_one_place(snapshot(client, keys))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ferryman import envelope, results
 from ferryman.envelope import NO_KWARGS, VERSION, Envelope
 from ferryman.errors import PayloadCorrupt, UnsupportedVersion
+from tests.support.profiles import effort
 
 plain: st.SearchStrategy[Any] = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.text(), st.binary()),
@@ -25,6 +26,7 @@ def pack(value: Any) -> bytes:
     return msgspec.msgpack.encode(value)
 
 
+@effort(quick=30, thorough=1000)
 @given(
     st.text(),
     st.lists(plain),
@@ -49,6 +51,7 @@ def test_a_small_job_is_a_small_envelope() -> None:
     assert len(envelope.encode(letter)) <= 45
 
 
+@effort(quick=60, thorough=2000)
 @given(st.one_of(st.binary(), plain.map(pack), st.lists(plain, min_size=4, max_size=8).map(pack)))
 def test_other_bytes_are_refused_with_an_error_of_ours(body: bytes) -> None:
     with contextlib.suppress(PayloadCorrupt, UnsupportedVersion):

@@ -3,7 +3,7 @@
 --
 -- KEYS  jobs ready ranked rank delayed retries held workers bell timer paused tries crashes ghosts
 -- ARGV  holder    who takes
---       limit     how many at most; 0 promotes and rings only
+--       limit     how many at most, and never more than 3,500; 0 promotes and rings only
 --       order     'fifo' | 'lifo'
 --       budget    how many due jobs to promote at most, from each of delayed and retries
 -- REPLY {now_ms, due_in_ms or -1, more, held, state, ids, envelopes, tries or {}, crashes or {}, missing}
@@ -18,7 +18,9 @@
 local jobs, ready, ranked, rank_of, delayed, retries, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
 local workers, bell, timer, paused = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local tries, crashes, ghosts = KEYS[12], KEYS[13], KEYS[14]
-local holder, limit, order, budget = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local holder, order = ARGV[1], ARGV[3]
+-- Lua's stack takes some 8,000 values: with more, the script would fail after the jobs had left their place.
+local limit, budget = math.min(tonumber(ARGV[2]), 3500), math.min(tonumber(ARGV[4]), 3500)
 local now = now_ms()
 
 if not redis.call('ZSCORE', workers, holder) then
