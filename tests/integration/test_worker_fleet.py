@@ -204,17 +204,18 @@ def test_quiet_takes_no_new_jobs_until_it_is_continued(server: RedisServer, pref
         assert job.result(10)
 
 
-def test_usr1_prints_the_stack_and_the_job_of_every_slot(server: RedisServer, prefix: str) -> None:
+def test_usr1_prints_the_stack_and_the_job_of_every_slot(
+    server: RedisServer, prefix: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
     with Fleet(server.url, prefix, "-p", "1", "-t", "2") as fleet:
         fleet.wait_ready()
-        job = fleet.tasks.nap.enqueue(1.5)
-        wait_until(lambda: job.state == "running")
+        job = fleet.tasks.mark_and_nap.enqueue(str(log), 3.0)
+        wait_until(log.exists, 10)
         fleet.send(signal.SIGUSR1)
-        assert job.result(10)
-        fleet.send(signal.SIGTERM)
-        _, errors = fleet.end()
-    assert f"job {job.id} (fleet:nap), attempt 1" in errors
-    assert "in nap" in errors
+        wait_until(lambda: "idle threads" in fleet.errors(), 10)
+        assert f"job {job.id} (fleet:mark_and_nap), attempt 1" in fleet.errors()
+        assert "in mark_and_nap" in fleet.errors()
 
 
 def test_a_fleet_whose_processes_never_become_ready_says_so(
