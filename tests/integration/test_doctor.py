@@ -286,7 +286,7 @@ def test_the_command_prints_json_and_exits_1_for_an_error(private: RedisServer) 
         command = [sys.executable, "-m", "ferryman", "doctor", *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
-    good = run("--url", private.unix_url, "--json")
+    good = run("--url", private.url, "--json")
     assert good.returncode == 0
     report = json.loads(good.stdout)
     assert report["fit"] is True
