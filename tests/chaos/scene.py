@@ -122,6 +122,14 @@ class Scene:
         """What has happened so far."""
         return history.read(self.path)
 
+    def wait_for_runs(self, more: int) -> None:
+        """Wait until so many more jobs have begun than now."""
+        self.wait_for_starts(history.starts(self.path) + more)
+
+    def wait_for_starts(self, total: int) -> None:
+        """Wait until so many jobs have begun since the beginning."""
+        wait_until(lambda: history.starts(self.path) >= total, CALM_S, "the fleet is at work")
+
     def is_drained(self) -> bool:
         """Whether nothing waits and nothing runs."""
         info = self.app.queue(self.queue).info()
@@ -135,6 +143,10 @@ class Scene:
             lambda: f"{self.app.queue(self.queue).info()}\n{fleet.output()[-5000:]}",
             ignoring=StoreError,
         )
+
+    def wait_no_holders(self) -> None:
+        """Wait until no name holds anything; whoever left without a word is found by a sweep."""
+        wait_until(lambda: not self.command("SMEMBERS", self.keys.holders), CALM_S, "no holder is left")
 
     def leftovers(self) -> list[str]:
         """Keys that must be gone when no job and no worker is left: held jobs, holders, leases, bodies."""
@@ -180,8 +192,7 @@ class Load:
                     if self._scene.app.queue(self._scene.queue).info().queued < self._backlog:
                         self._scene.enqueue(self._task, [self._arguments(self._random) for _ in range(10)])
                         self._scene.enqueue_one(self._task, *self._arguments(self._random))
-                    else:
-                        self._stop.wait(0.005)
+                    self._stop.wait(0.01)
                 except StoreError as error:
                     self.refused.append(error)
                     self._stop.wait(0.02)

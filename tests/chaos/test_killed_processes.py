@@ -22,12 +22,7 @@ CRASHES = 100  # the schedule may hit the same job more often than a poisonous j
 
 def short(chance: random.Random) -> tuple[float]:
     """Some milliseconds for one job."""
-    return (chance.uniform(1, 30),)
-
-
-def _wait_for_work(scene: Scene, runs: int) -> None:
-    before = len(scene.history().runs)
-    wait_until(lambda: len(scene.history().runs) >= before + runs, CALM_S, "the fleet is at work")
+    return (chance.uniform(2, 40),)
 
 
 def _judged(scene: Scene, context: str) -> History:
@@ -48,10 +43,10 @@ def test_a_worker_process_killed_again_and_again_loses_nothing_and_its_jobs_run_
     seed = seed_of(seed)
     chance = random.Random(seed)
     task = getattr(scene.tasks, kind)
-    with scene.fleet(processes=3, threads=4, crash_limit=CRASHES) as fleet:
+    with scene.fleet(processes=3, threads=4, words=["--concurrency", "4"], crash_limit=CRASHES) as fleet:
         with Load(scene, task, short, seed=seed):
-            for _ in range(6):
-                _wait_for_work(scene, chance.randint(20, 150))
+            for _ in range(5):
+                scene.wait_for_runs(chance.randint(20, 150))
                 victim = chance.choice(sorted(scene.leased(fleet)))
                 scene.kill(fleet, victim)
                 scene.wait_ready(fleet)
@@ -77,7 +72,7 @@ def test_a_killed_supervisor_loses_nothing_and_another_fleet_takes_the_rest(scen
     chance = random.Random(seed)
     with Load(scene, scene.tasks.work, short, seed=seed) as load:
         with scene.fleet(processes=2, threads=4, lease_s=2) as first:
-            _wait_for_work(scene, chance.randint(20, 150))
+            scene.wait_for_runs(chance.randint(20, 150))
             workers = first.worker_pids()
             scene.kill(first, first.pid)
             wait_until(lambda: not first.pids(), CALM_S, lambda: f"orphans have left\n{first.output()}")
@@ -106,10 +101,10 @@ def test_a_machine_that_dies_whole_loses_nothing_once_its_lease_has_lapsed(
         with Load(scene, scene.tasks.work, short, seed=seed):
             for _ in range(3):
                 machine = fleets.enter_context(scene.fleet(**options))
-                _wait_for_work(scene, chance.randint(20, 150))
+                scene.wait_for_runs(chance.randint(20, 150))
                 scene.kill(machine, *machine.pids())
             last = fleets.enter_context(scene.fleet(**options))
-            _wait_for_work(scene, 50)
+            scene.wait_for_runs(50)
         scene.wait_drained(last)
         assert last.terminate() == 0, last.output()
     found = _judged(scene, f"(FERRYMAN_CHAOS_SEED={seed})")

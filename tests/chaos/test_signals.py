@@ -28,7 +28,7 @@ def test_a_fleet_stopped_under_load_ends_what_runs_and_gives_back_the_rest(
 ) -> None:
     with Load(scene, getattr(scene.tasks, kind), lambda chance: (chance.uniform(1, 40),), backlog=200):
         with scene.fleet(processes=2, threads=4, words=["--concurrency", "20"]) as first:
-            wait_until(lambda: len(scene.history().runs) > 100, CALM_S)
+            scene.wait_for_runs(100)
             _send(first, number)
             assert first.end() == exitcodes.CLEAN, first.output()
             info = scene.app.queue(scene.queue).info()
@@ -51,7 +51,7 @@ def test_a_second_signal_gives_back_what_runs_and_loses_nothing(
     gate = tmp_path / "gate"
     with scene.fleet(processes=2, threads=3) as first:
         scene.enqueue(scene.tasks.gated, [(str(gate),)] * 30)
-        wait_until(lambda: len(scene.history().runs) == 6, CALM_S, "every thread runs one")
+        scene.wait_for_starts(6)  # one on every thread
         _send(first, number)
         wait_until(lambda: "drains" in first.output(), CALM_S)
         _send(first, number)
@@ -73,10 +73,10 @@ def test_a_grace_that_ends_breaks_off_only_what_still_runs(scene: Scene, tmp_pat
     gate = tmp_path / "gate"
     with scene.fleet(processes=1, threads=4, words=["--grace", "0.5s"]) as first:
         scene.enqueue(scene.tasks.gated, [(str(gate),)] * 2)
-        wait_until(lambda: len(scene.history().runs) == 2, CALM_S)
+        scene.wait_for_starts(2)
         stuck = {run.number for run in scene.history().runs}
         with Load(scene, scene.tasks.work, lambda chance: (chance.uniform(1, 40),)):
-            wait_until(lambda: len(scene.history().runs) > 50, CALM_S)
+            scene.wait_for_runs(50)
             first.send(signal.SIGTERM)
             assert first.end() == exitcodes.BROKEN_OFF, first.output()
     assert scene.app.queue(scene.queue).info().running == 0
