@@ -19,8 +19,8 @@ import time
 from typing import Any
 
 from ferryman import log
-from ferryman.cli.location import AppNotFound, find_app
 from ferryman.errors import ConfigurationError
+from ferryman.location import AppNotFound, find_app
 from ferryman.worker import control, exitcodes, stacks
 from ferryman.worker.board import RSS, Board
 from ferryman.worker.control import Control

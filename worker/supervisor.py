@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ferryman.cli.location import AppNotFound, find_app
 from ferryman.errors import ConfigurationError, StoreDenied, StoreError, StoreUnavailable
+from ferryman.location import AppNotFound, find_app
 from ferryman.store import Link
 from ferryman.worker import control, exitcodes
 from ferryman.worker.child import Child, Departure

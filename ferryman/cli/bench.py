@@ -9,10 +9,10 @@ import typer
 
 from ferryman import Ferryman
 from ferryman.cli.display import print_json, show, table, text
-from ferryman.cli.location import find_app
 from ferryman.cli.measure import Bench, Figures
 from ferryman.cli.parameters import AsJson, Module, Prefix, Url
 from ferryman.errors import ConfigurationError
+from ferryman.location import find_app
 
 
 def command(

@@ -8,10 +8,10 @@ import typer
 
 from ferryman import doctor
 from ferryman.cli.display import print_json, show, table, text
-from ferryman.cli.location import find_app
 from ferryman.cli.parameters import AsJson, Module, Prefix, Url
 from ferryman.doctor import Report
 from ferryman.doctor_probe import Finding, counted
+from ferryman.location import find_app
 
 _STYLES = {"ok": "green", "warn": "yellow", "error": "bold red", "unknown": "dim"}
 

@@ -12,10 +12,10 @@ from typer.core import TyperCommand
 from ferryman.app import Ferryman
 from ferryman.cli import typed
 from ferryman.cli.display import block, print_json, show
-from ferryman.cli.location import find_app, load_module, moved
 from ferryman.cli.parameters import AsJson, Prefix, Url
 from ferryman.errors import InvalidArguments, UnknownTask
 from ferryman.job import Job
+from ferryman.location import find_app, load_module, moved
 from ferryman.task import Task
 
 _RESULT_KEPT_S = 60.0

@@ -10,11 +10,11 @@ import typer
 
 from ferryman.app import Ferryman
 from ferryman.cli.display import moment, print_json, shortened, show, table, text
-from ferryman.cli.location import find_app
 from ferryman.cli.parameters import AsJson, Limit, Module, Prefix, Url
 from ferryman.cli.shapes import known_queue
 from ferryman.errors import JobNotFound
 from ferryman.job import JobInfo
+from ferryman.location import find_app
 
 LOOKED_AT = 1000
 """Dead letters of a queue that are looked at, the newest."""

@@ -8,11 +8,11 @@ import typer
 
 from ferryman.cli.display import block, duration, print_json, show, text
 from ferryman.cli.jobs import call_of
-from ferryman.cli.location import find_app
 from ferryman.cli.parameters import AsJson, Module, Prefix, Url
 from ferryman.cli.shapes import job_shape
 from ferryman.errors import FerrymanError, InvalidOption
 from ferryman.job import Job, JobInfo
+from ferryman.location import find_app
 from ferryman.outcome import AttemptRecord
 
 

@@ -11,11 +11,11 @@ import typer
 
 from ferryman.app import Ferryman
 from ferryman.cli.display import duration, moment, print_json, shortened, show, table
-from ferryman.cli.location import find_app
 from ferryman.cli.parameters import AsJson, Limit, Module, Prefix, Url
 from ferryman.cli.shapes import job_shape, known_queue
 from ferryman.errors import JobNotFound
 from ferryman.job import JobInfo
+from ferryman.location import find_app
 
 State = Literal["running", "queued", "scheduled", "dead"]
 STATES: tuple[State, ...] = get_args(State)

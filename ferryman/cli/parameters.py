@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ferryman.app import Ferryman
-from ferryman.cli.location import find_app
+from ferryman.location import find_app
 
 Module = Annotated[
     str | None,

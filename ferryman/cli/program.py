@@ -29,7 +29,6 @@ from ferryman.cli import (
     workers,
 )
 from ferryman.cli.display import stderr_line
-from ferryman.cli.location import AppNotFound
 from ferryman.errors import (
     ConfigurationError,
     FerrymanError,
@@ -38,6 +37,7 @@ from ferryman.errors import (
     PayloadTooLarge,
     UnknownTask,
 )
+from ferryman.location import AppNotFound
 
 USAGE = 2
 _MISTAKES = (ConfigurationError, InvalidArguments, InvalidOption, PayloadTooLarge, UnknownTask, AppNotFound)

@@ -8,10 +8,10 @@ import typer
 from typer.core import TyperGroup
 
 from ferryman.cli.display import duration, moment, print_json, show, table
-from ferryman.cli.location import find_app
 from ferryman.cli.parameters import AsJson, Module, Prefix, QueueName, Url, app_for
 from ferryman.cli.purge import purge
 from ferryman.cli.shapes import known_queue, queue_shape
+from ferryman.location import find_app
 from ferryman.queue import QueueInfo
 
 _COLUMNS = ("queue", "queued", "scheduled", "running", "dead", "workers", "oldest", "next due", "paused")

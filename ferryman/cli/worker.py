@@ -13,10 +13,10 @@ import typer
 
 from ferryman import log
 from ferryman.cli.display import stderr_line
-from ferryman.cli.location import AppNotFound, dotted, find_app
 from ferryman.cli.parameters import NeededModule
 from ferryman.cli.typed import seconds
 from ferryman.errors import InvalidOption
+from ferryman.location import AppNotFound, dotted, find_app
 
 Queues = Annotated[
     list[str] | None,

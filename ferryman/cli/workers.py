@@ -9,10 +9,10 @@ import msgspec
 
 from ferryman.app import Ferryman
 from ferryman.cli.display import duration, print_json, shortened, show, table
-from ferryman.cli.location import find_app
 from ferryman.cli.parameters import AsJson, Module, Prefix, Url
 from ferryman.doctor_probe import bytes_text
 from ferryman.job import at
+from ferryman.location import find_app
 
 if TYPE_CHECKING:
     from ferryman.worker.notes import Note

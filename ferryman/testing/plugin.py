@@ -36,8 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def ferryman_app(pytestconfig: pytest.Config) -> Ferryman:
     """The app under test: what the ini option ``ferryman_app`` names. Override it if need be."""
-    from ferryman.cli.location import find_app
     from ferryman.errors import FerrymanError
+    from ferryman.location import find_app
 
     location = pytestconfig.getini("ferryman_app")
     if not location:

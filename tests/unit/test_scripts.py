@@ -101,7 +101,7 @@ def test_no_script_looks_at_the_whole_keyspace_or_at_a_whole_backlog(name: str) 
     assert not commands & {
         "KEYS", "SCAN", "HSCAN", "SSCAN", "ZSCAN", "RANDOMKEY", "HGETALL", "HKEYS", "HVALS", "LPOS",
     }  # fmt: skip
-    if name != "enqueue":  # the rare re-use of a cancelled id; see there
+    if name != "enqueue":  # the rare reuse of a cancelled id; see there
         assert "LREM" not in commands
 
 

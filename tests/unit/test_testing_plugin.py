@@ -26,7 +26,7 @@ pytest_plugins = ["pytester"]
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """An application with one task, and its tests still to be written."""
     # An inner run forgets the modules that it imported first, so what takes long is imported before it.
-    for name in ("ferryman.cli.location", "ferryman.testing", "fakeredis"):
+    for name in ("ferryman.location", "ferryman.testing", "fakeredis"):
         importlib.import_module(name)
     pytester.makepyfile(shop_jobs=APP)
     pytester.syspathinsert()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ferryman.cli.location import AppNotFound, find_app
+from ferryman.location import AppNotFound, find_app
 
 ONE = "from ferryman import Ferryman\napp = Ferryman('memory://')\nalias = app\n"
 TWO = "from ferryman import Ferryman\none = Ferryman('memory://a')\ntwo = Ferryman('memory://b')\n"
