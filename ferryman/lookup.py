@@ -163,6 +163,6 @@ class Lookup:
 def _records(raw: list[bytes]) -> tuple[AttemptRecord, ...]:
     found = []
     for record in raw:
-        with contextlib.suppress(msgspec.MsgspecError, RecursionError):  # one that is not ours must not hide the others
+        with contextlib.suppress(msgspec.MsgspecError, RecursionError):  # a foreign one must not hide the rest
             found.append(_attempts.decode(record))
     return tuple(found)

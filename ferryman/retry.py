@@ -123,8 +123,8 @@ class Retry(Signal):
 
     @classmethod
     def of(cls, value: Retry | int | bool | None) -> Retry:
-        """A policy of what ``retry=`` accepts: a `Retry`, a number of retries, True for the usual ones, or None/False for
-        none.
+        """A policy of what ``retry=`` accepts: a `Retry`, a number of retries, True for the usual ones, or
+        None/False for none.
         """
         if isinstance(value, Retry):
             return value

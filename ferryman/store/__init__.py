@@ -111,6 +111,6 @@ class Store:
         self._synced_at = float("-inf")
 
     def close(self) -> None:
-        """Close the free connections of the blocking face, and leave an embedded server to its other users."""
+        """Close the blocking face's free connections, and leave an embedded server to its other users."""
         self.pool.close()
         self.address.release()
