@@ -48,14 +48,17 @@ class Tenure:
         self._queues_key = queues_key
         self._lease_ms = lease_ms
         self._name = name
+        self._next = ""
 
     def begin(self, link: Link) -> None:
         """Register under a new name."""
-        holder = new_holder(self._name)
+        # If an answer is lost, the next try is under the same name: else the first would stay behind as a
+        # worker that nobody is, until its lease has lapsed.
+        holder = self._next = self._next or new_holder(self._name)
         link.command("SADD", self._queues_key, *(feed.name for feed in self._feeds))
         for feed in self._feeds:
             link.run(transitions.register(feed.keys, holder, self._lease_ms))
-        self.holder = holder
+        self.holder, self._next = holder, ""
         self._board.set_holder(holder)
         logger.debug("holds jobs as %s", holder)
 

@@ -79,6 +79,13 @@ class Scene:
         self.tasks.recorder.note("accept", number)
         return number, job
 
+    def enqueue_harm(self, name: str) -> Any:
+        """Hand over the harmful task of that name as number 0, which no other job has and which never
+        finishes; the job.
+        """
+        self.tasks.recorder.note("offer", 0)
+        return self.app.tasks[f"chaos:{name}"].enqueue(0)
+
     # -- fleets ----------------------------------------------------------------------------------------------
 
     def fleet(self, *, url: str = "", ready: bool = True, **options: Any) -> Fleet:
@@ -143,10 +150,6 @@ class Scene:
             lambda: f"{self.app.queue(self.queue).info()}\n{fleet.output()[-5000:]}",
             ignoring=StoreError,
         )
-
-    def wait_no_holders(self) -> None:
-        """Wait until no name holds anything; whoever left without a word is found by a sweep."""
-        wait_until(lambda: not self.command("SMEMBERS", self.keys.holders), CALM_S, "no holder is left")
 
     def leftovers(self) -> list[str]:
         """Keys that must be gone when no job and no worker is left: held jobs, holders, leases, bodies."""

@@ -52,7 +52,6 @@ def test_a_reply_lost_at_the_beginning_or_the_end_of_a_lease_leaves_no_orphan(
         assert second.end() == 0, second.output()
     assert fault.struck or script == "release"  # there may have been nothing to give back
     judge.assert_each_ran_once(scene.history())
-    scene.wait_no_holders()
     assert scene.leftovers() == []
 
 
