@@ -163,6 +163,6 @@ class Lookup:
 def _records(raw: list[bytes]) -> tuple[AttemptRecord, ...]:
     found = []
     for record in raw:
-        with contextlib.suppress(msgspec.MsgspecError, RecursionError):  # a foreign one must not hide the rest
+        with contextlib.suppress(msgspec.MsgspecError, RecursionError):  # a foreign one hides no other
             found.append(_attempts.decode(record))
     return tuple(found)
