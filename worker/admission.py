@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ferryman.worker")
 
 NEWER_VERSION_MS = 30_000
+OTHERS_MS = 2_000
+"""How long a job is put off that only another worker can run."""
 SUSPECT_MS = 2_000
 """How long a job that is one crash from death is put off while another such runs here."""
 _UNKNOWN_S = (5, 10, 20, 40, 60)
@@ -31,8 +33,10 @@ _UNKNOWN_S = (5, 10, 20, 40, 60)
 class Admission:
     """Decides for each job that was fetched whether, where and when it runs."""
 
-    def __init__(self, app: Ferryman, clock: ServerClock) -> None:
+    def __init__(self, app: Ferryman, clock: ServerClock, *, runs_sync: bool, runs_async: bool) -> None:
         self._app = app
+        self._runs_sync = runs_sync
+        self._runs_async = runs_async
         self._clock = clock
         self._reported: set[str] = set()
         self.suspect: Attempt | None = None
@@ -77,9 +81,25 @@ class Admission:
             if crashes and (crash := crashes[index]) is not None and not self._may_run(feed, attempt, crash):
                 continue
             (coroutines if task.is_async else threads).append(attempt)
-        if ids:
+        if ids and self._runs_sync and self._runs_async:
             feed.learn_kinds(len(ids), len(coroutines))
+        if threads and not self._runs_sync:
+            threads = self._cannot_run(feed, threads, "has no threads, and sync tasks need them")
+        if coroutines and not self._runs_async:
+            coroutines = self._cannot_run(feed, coroutines, "has no event loop (concurrency is 0)")
         return threads, coroutines
+
+    def _cannot_run(self, feed: Feed, attempts: Sequence[Attempt], why: str) -> list[Attempt]:
+        """Put off jobs of a kind that this worker has no slots for; none of them is left."""
+        self._report_once(
+            why, "queue %s: this worker %s; such jobs are put off for other workers", feed.name, why
+        )
+        for attempt in attempts:
+            later = Later(attempt.local.decode(), OTHERS_MS, 0)
+            feed.batch.add(attempt, Settlement("snooze", later, counter=""))
+            if self.suspect is attempt:
+                self.suspect = None
+        return []
 
     def _may_run(self, feed: Feed, attempt: Attempt, crash: bytes) -> bool:
         """Whether a suspect runs now. Nearly all may: when a machine is lost, everything that it held is

@@ -87,6 +87,8 @@ class Engine:
         share_async = sum(kinds) / len(kinds) if kinds else 0.0
         if not self.settings.threads:
             share_async = 1.0
+        elif not self.settings.concurrency:
+            share_async = 0.0
         return Feed(
             share.queue,
             app.store.keys(share.queue),

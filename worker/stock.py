@@ -42,7 +42,7 @@ class Stock:
         self._feeds = feeds
         self._tenure = tenure
         self._handover = handover
-        self._admission = Admission(app, clock)
+        self._admission = Admission(app, clock, runs_sync=threads > 0, runs_async=concurrency > 0)
         self._threads = Prefetch(threads)
         self._coroutines = Prefetch(concurrency)
         self._lines = ((handover.ready, self._threads), (handover.ready_async, self._coroutines))

@@ -393,6 +393,23 @@ def test_an_unreadable_job_is_dead_and_its_neighbours_run(app: Ferryman) -> None
         wait_until(lambda: app.job("newer@default").state == "scheduled")
 
 
+def test_a_job_of_a_kind_that_a_worker_has_no_slots_for_is_left_to_others(app: Ferryman) -> None:
+    @app.task
+    async def on_loop() -> int:
+        return 1
+
+    @app.task
+    def on_thread() -> int:
+        return 2
+
+    with InProcessWorker(app, threads=1, concurrency=0):
+        job = on_loop.enqueue()
+        assert on_thread.enqueue().result(5) == 2
+        wait_until(lambda: job.state == "scheduled")
+        with InProcessWorker(app, threads=0, concurrency=1):
+            assert job.result(20) == 1
+
+
 def test_the_counters_of_the_minute_add_up(app: Ferryman) -> None:
     @app.task(name="fine")
     def fine() -> None:
