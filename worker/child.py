@@ -11,7 +11,8 @@ import sys
 import time
 from typing import NamedTuple
 
-from ferryman.worker.board import PROGRESS, Board, Entry
+from ferryman.worker import exitcodes
+from ferryman.worker.board import DRAINING, PROGRESS, STATE, Board, Entry
 from ferryman.worker.control import Control
 from ferryman.worker.settings import WorkerSettings
 
@@ -25,6 +26,17 @@ class Departure(NamedTuple):
     """Under which name it held jobs; '' if it never held any."""
     running: list[Entry]
     """What it was running at its end."""
+    draining: bool
+    """Whether it was about to end anyway."""
+
+    @property
+    def orderly(self) -> bool:
+        """Whether it ended by its own decision. The exit code alone does not tell: a job may call `os._exit`
+        with any of ours, and nothing would stop it from doing so in the next process, and the next.
+        """
+        if self.code == exitcodes.BROKEN_OFF:
+            return self.draining
+        return self.code in {exitcodes.CLEAN, exitcodes.RECYCLED, exitcodes.NO_APP} and not self.running
 
     def __str__(self) -> str:
         if self.code >= 0:
@@ -103,7 +115,8 @@ class Child:
 
     def _departed(self, code: int) -> Departure:
         self._process.returncode = code  # so that Popen does not wait for it as well
-        return Departure(code, self.holder(), self.board.running())
+        draining = self.board.words[STATE] == DRAINING
+        return Departure(code, self.holder(), self.board.running(), draining)
 
     def close(self) -> None:
         """Free what belongs to a process that has ended."""

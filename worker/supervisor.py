@@ -15,12 +15,13 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ferryman.errors import ConfigurationError, StoreDenied, StoreError, StoreUnavailable
+from ferryman.errors import ConfigurationError, StoreError
 from ferryman.location import AppNotFound, find_app
 from ferryman.store import Link
 from ferryman.worker import control, exitcodes
 from ferryman.worker.child import Child, Departure
 from ferryman.worker.engine import queues_of
+from ferryman.worker.fitness import check_store
 from ferryman.worker.heart import Heart
 from ferryman.worker.notes import Note
 from ferryman.worker.recovery import Recovery
@@ -53,7 +54,7 @@ def run_fleet(settings: WorkerSettings) -> int:
     check_platform()
     try:
         app = find_app(settings.app)
-        _check_store(app)
+        check_store(app)
     except AppNotFound as error:
         logger.critical("%s", error)
         return exitcodes.NO_APP
@@ -64,37 +65,6 @@ def run_fleet(settings: WorkerSettings) -> int:
         logger.critical("%s", error)
         return exitcodes.STORE_REFUSED
     return Supervisor(app, settings).run()
-
-
-def _check_store(app: Ferryman) -> None:
-    """Raises where Redis says no. A Redis that is not up yet is waited for by those who need it."""
-    if app.store.address.kind == "memory":
-        raise ConfigurationError(
-            "workers need a server: memory:// is for tests, which run their jobs themselves"
-        )
-    link = Link(app.store.address, app.store.timeout_s)
-    try:
-        link.command("PING")
-        _check_version(link)
-    except StoreUnavailable as error:
-        logger.warning("%s; the workers start and wait for it", error)
-    finally:
-        link.close()
-
-
-def _check_version(link: Link) -> None:
-    try:
-        info = bytes(link.command("INFO", "server")).decode()
-    except StoreDenied:  # an ACL without INFO is nothing to complain about
-        return
-    fields = dict(line.split(":", 1) for line in info.split("\r\n") if ":" in line)
-    if "valkey_version" in fields:
-        return
-    version = fields.get("redis_version", "7.0.0")
-    if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
-        raise StoreError(
-            f"Redis at {link.address} is version {version}; Ferryman needs 6.2 or later, or Valkey 7.2"
-        )
 
 
 class Supervisor:
@@ -210,16 +180,17 @@ class Supervisor:
         self._children.remove(child)
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(child.control)
-        clean = departure.code in {exitcodes.CLEAN, exitcodes.RECYCLED} and not child.condemned
+        clean = departure.orderly and departure.code in {exitcodes.CLEAN, exitcodes.RECYCLED}
+        clean = clean and not child.condemned
         clean = clean or (self._ending and not child.ready)
         if not clean:
             self._report(child, departure)
         if departure.holder:
-            self._take_back(child, departure, crashed=departure.code not in _ORDERLY and not child.condemned)
+            self._take_back(child, departure, crashed=not departure.orderly and not child.condemned)
         child.close()
         if self._ending:
             self._code = self._code if clean else max(self._code, exitcodes.BROKEN_OFF)
-        elif not child.replaced and not (self._settings.burst and departure.code == exitcodes.CLEAN):
+        elif not child.replaced and not (self._settings.burst and clean and departure.code == exitcodes.CLEAN):
             self._replace(child, departure, clean)
 
     def _report(self, child: Child, departure: Departure) -> None:
@@ -331,9 +302,6 @@ class Supervisor:
 
     def _notes(self) -> list[Note]:
         return notes_of(list(self._children), self._settings, self._queues)
-
-
-_ORDERLY = frozenset({exitcodes.CLEAN, exitcodes.RECYCLED, exitcodes.BROKEN_OFF, exitcodes.NO_APP})
 
 
 def _noted(_number: int, _frame: object) -> None:

@@ -79,12 +79,12 @@ class Scene:
         self.tasks.recorder.note("accept", number)
         return number, job
 
-    def enqueue_harm(self, name: str) -> Any:
+    def enqueue_harm(self, name: str, *arguments: Any) -> Any:
         """Hand over the harmful task of that name as number 0, which no other job has and which never
         finishes; the job.
         """
         self.tasks.recorder.note("offer", 0)
-        return self.app.tasks[f"chaos:{name}"].enqueue(0)
+        return self.app.tasks[f"chaos:{name}"].enqueue(0, *arguments)
 
     # -- fleets ----------------------------------------------------------------------------------------------
 

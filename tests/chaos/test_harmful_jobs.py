@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -16,14 +17,18 @@ GENEROUS_S = 6.0
 """On top of what was promised: a loaded machine may be slow, a lease of 60 s cannot be what helped."""
 
 
-@pytest.mark.parametrize("harm", ["segfault", "leave", "kill_itself"])
+@pytest.mark.parametrize(
+    "harm",
+    [("segfault",), ("kill_itself",), ("leave", 0), ("leave", 1), ("leave", 3)],
+    ids=lambda harm: "-".join(map(str, harm)),
+)
 def test_a_job_that_kills_its_process_again_and_again_is_dead_and_its_neighbours_finish(
-    scene: Scene, harm: str
+    scene: Scene, harm: tuple[Any, ...]
 ) -> None:
     with scene.fleet(processes=2, threads=4, lease_s=60) as fleet:
         with Load(scene, scene.tasks.work, lambda chance: (chance.uniform(1, 60),)):
             scene.wait_for_runs(30)
-            poison = scene.enqueue_harm(harm)
+            poison = scene.enqueue_harm(*harm)
             wait_until(lambda: poison.state == "dead", CALM_S, lambda: fleet.output()[-3000:])
             scene.wait_for_runs(30)
         scene.wait_drained(fleet)
