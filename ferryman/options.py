@@ -47,7 +47,9 @@ class CallOptions(TypedDict, total=False):
     at: datetime
     """Run no sooner than this moment; must be aware of its time zone."""
     id: str
-    """The job's id in its queue, chosen by you: enqueueing it again while it exists does nothing."""
+    """The job's id in its queue, chosen by you: enqueueing it again does nothing while the job exists, or for
+    as long as its success is on record (``result_ttl``).
+    """
 
 
 class TaskOptions(TypedDict, total=False):
@@ -103,7 +105,7 @@ class Options:
         """When the job may run, as the enqueue script reads it."""
         if self.at_ms is not None:
             return str(self.at_ms)
-        return "" if self.delay_s is None else f"+{int(self.delay_s * 1000)}"
+        return f"+{int(self.delay_s * 1000)}" if self.delay_s else ""
 
     def to_wire(self, now_ms: int) -> dict[str, Any] | None:
         """What travels: the options that a call set and a worker needs to know. None when there are none."""

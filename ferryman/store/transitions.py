@@ -173,7 +173,10 @@ def ack(
     `histories`: (id, ttl_ms) of jobs with records of failed attempts. `counters`: what to add to the stats of
     `minute`.
     """
-    names = [keys.jobs, keys.held(holder), keys.rank, keys.tries, keys.crashes, keys.stats(minute), keys.done]
+    names = [
+        keys.jobs, keys.held(holder), keys.rank, keys.tries, keys.crashes, keys.stats(minute), keys.done,
+        keys.started(holder),
+    ]  # fmt: skip
     args: list[Any] = [len(ids) + len(kept), len(counters), len(kept), len(histories)]
     for result in kept:
         names.append(keys.result(result.local))

@@ -17,6 +17,7 @@ from ferryman import (
     NoResult,
     ResultTimeout,
     WorkerLost,
+    results,
 )
 from ferryman.store import transitions
 from tests.support.faces import Faces
@@ -206,6 +207,28 @@ def test_a_failed_job_that_waits_for_its_retry_and_a_dead_one_are_cancelled(
     for job in jobs:
         assert faces.call(job, "cancel") is True
         assert faces.call(job, "state") == "cancelled"
+
+
+def test_the_id_of_a_cancelled_job_may_be_used_again_at_once(app: Ferryman, faces: Faces) -> None:
+    assert faces.call(enqueue(faces, app, 1, 2, id="invoice-7"), "cancel") is True
+    again = enqueue(faces, app, 3, 4, id="invoice-7")
+    assert faces.call(again, "info").args == (3, 4)
+    assert faces.call(again, "state") == "queued"
+    hand = Hand(app, "q")
+    assert hand.take() == ["invoice-7"]
+    hand.run(transitions.ack(hand.keys, "ada", ["invoice-7"]))
+    with pytest.raises(JobNotFound):  # and what became of the first does not pass for the second's end
+        faces.call(again, "info")
+
+
+def test_the_id_of_a_job_whose_success_is_on_record_stays_taken(app: Ferryman, faces: Faces) -> None:
+    job = enqueue(faces, app, 1, 2, id="invoice-8")
+    hand = Hand(app, "q")
+    hand.take()
+    record = results.encode(results.ResultRecord(results.SUCCEEDED, "add"))
+    hand.run(transitions.ack(hand.keys, "ada", [], kept=[transitions.Kept("invoice-8", 60_000, record)]))
+    assert faces.call(enqueue(faces, app, 3, 4, id="invoice-8"), "state") == "succeeded"
+    assert faces.call(job, "state") == "succeeded"
 
 
 def test_a_running_job_is_not_cancelled(app: Ferryman, faces: Faces) -> None:

@@ -133,6 +133,7 @@ CHANGES: dict[str, dict[str, list[str]]] = {
         "rank": ["-h2=-6"],
         "tries": ["-h1=1"],
         "result:h2": ["+result"],
+        "started:ada": ["-h1"],
         "stats:29000000": ["+ok:task=2"],
     },
     "retry": {

@@ -235,3 +235,13 @@ def test_hup_replaces_the_processes_one_after_the_other(server: RedisServer, pre
         fleet.send(signal.SIGHUP)
         wait_until(lambda: len(fleet.pids()) == 2 and not fleet.pids() & before, 30)
         assert fleet.tasks.nap.enqueue(0).result(10)
+
+
+def test_a_fleet_says_that_its_redis_could_throw_jobs_away() -> None:
+    with (
+        RedisServer("valkey", args=["--maxmemory", "200mb", "--maxmemory-policy", "allkeys-lru"]) as server,
+        Fleet(server.url, "evicting", "-p", "1") as fleet,
+    ):
+        fleet.wait_ready()
+        assert "maxmemory-policy allkeys-lru" in fleet.errors()
+        assert fleet.tasks.nap.enqueue(0).result(10)

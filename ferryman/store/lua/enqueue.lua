@@ -3,7 +3,8 @@
 --
 -- KEYS  jobs ready ranked rank delayed bell ghosts seq producer, then in mode 'ids' one `result` key for each job
 -- ARGV  lane_seq  sequence of the producer's lane; not above the last one seen = this call was carried out before
---       mode      'new' (generated ids: cannot exist) | 'ids' (chosen by the user: those that exist are left alone)
+--       mode      'new' (generated ids: cannot exist) | 'ids' (chosen by the user: a job that exists, or whose success is still
+--                 on record, is left alone; the record of one that was cancelled or expired gives way)
 --       due       '' | '+<ms>' from now | '<ms>' since the epoch
 --       rank      '' | a priority: higher runs first, below zero behind the line
 --       cost      expected run time in ms for a queue in order 'shortest', else ''
@@ -27,19 +28,23 @@ end
 -- with nothing done.
 redis.call('HLEN', jobs)
 local elsewhere = due ~= '' or priority ~= '' or cost ~= ''
-local ids, bodies, existing, inherited = {}, {}, {}, 0
+local ids, bodies, existing, stale, inherited = {}, {}, {}, {}, 0
 if mode == 'new' then
   for i = FIRST, #ARGV, 2 do
     ids[#ids + 1] = ARGV[i]
   end
-  bodies = { unpack(ARGV, FIRST) }
 else
   local haunting = {}
   for i = FIRST, #ARGV, 2 do
-    local id = ARGV[i]
-    if bodies[id] or redis.call('HEXISTS', jobs, id) == 1 or redis.call('EXISTS', KEYS[10 + (i - FIRST) / 2]) == 1 then
+    local id, result = ARGV[i], KEYS[10 + (i - FIRST) / 2]
+    -- A record is a msgpack array, its first item the state: two bytes before the word.
+    local ended = redis.call('GETRANGE', result, 2, 10)
+    if bodies[id] or redis.call('HEXISTS', jobs, id) == 1 or ended == 'succeeded' then
       existing[#existing + 1] = id
     else
+      if ended ~= '' then
+        stale[#stale + 1] = result
+      end
       bodies[id] = true
       bodies[#bodies + 1] = id
       bodies[#bodies + 1] = ARGV[i + 1]
@@ -120,8 +125,13 @@ else
   ring(bell)
   redis.call('LPUSH', ready, unpack(ids))
 end
-if #bodies > 0 then
+if mode == 'new' then
+  redis.call('HSET', jobs, unpack(ARGV, FIRST))
+elseif #bodies > 0 then
   redis.call('HSET', jobs, unpack(bodies))
+  if #stale > 0 then
+    redis.call('DEL', unpack(stale))
+  end
 end
 -- The marker outlives every retry of this call, and a late original that a slow server reads after its own retry.
 redis.call('SET', producer, lane_seq, 'EX', 900)
