@@ -54,6 +54,7 @@ class Fleet:
         self.processes = processes
         self._token = secrets.token_hex(8)
         self._output = tempfile.TemporaryFile()
+        self._said = ""
         command = [sys.executable, "-m", "ferryman", "worker", module, "-q", queues]
         command += ["-p", str(processes), "-t", str(threads), "--log-format", "human", *words]
         self._supervisor = subprocess.Popen(
@@ -107,6 +108,8 @@ class Fleet:
 
     def output(self) -> str:
         """What all its processes wrote so far."""
+        if self._output.closed:
+            return self._said
         size = os.fstat(self._output.fileno()).st_size
         return os.pread(self._output.fileno(), size, 0).decode(errors="replace")
 
@@ -155,7 +158,7 @@ class Fleet:
         return self.end(timeout)
 
     def close(self) -> None:
-        """Kill whatever is left, and forget what it wrote. Safe to call twice."""
+        """Kill whatever is left. Safe to call twice."""
         deadline = time.monotonic() + 10
         while (left := self.pids()) and time.monotonic() < deadline:
             for pid in left:
@@ -164,6 +167,7 @@ class Fleet:
                 self._supervisor.wait(0.05)
         self._supervisor.wait(10)
         _guard.tell(f"-{self.pid}")
+        self._said = self.output()
         self._output.close()
 
     def __enter__(self) -> Self:
