@@ -190,7 +190,9 @@ class Supervisor:
         child.close()
         if self._ending:
             self._code = self._code if clean else max(self._code, exitcodes.BROKEN_OFF)
-        elif not child.replaced and not (self._settings.burst and clean and departure.code == exitcodes.CLEAN):
+        elif not child.replaced and not (
+            self._settings.burst and clean and departure.code == exitcodes.CLEAN
+        ):
             self._replace(child, departure, clean)
 
     def _report(self, child: Child, departure: Departure) -> None:

@@ -31,10 +31,11 @@ class Tasks:
         self.value = self._register(app, value, result_ttl=600)
         self.gated = self._register(app, gated)
         self.unsteady = self._register(app, unsteady, retry=Retry(3, delay=0.05))
-        for harm in (segfault, leave, kill_itself):
-            self._register(app, harm)
-        for harm in (spin, sleep_in_c, hold_the_gil, hang, block_the_loop):
-            self._register(app, harm, timeout=0.5, retry=None)
+        self._register(app, segfault)
+        self._register(app, leave)
+        self._register(app, kill_itself)
+        for hangs in (spin, sleep_in_c, hold_the_gil, hang, block_the_loop):
+            self._register(app, hangs, timeout=0.5, retry=None)
 
     @staticmethod
     def _register(app: Ferryman, fn: Any, **options: Any) -> Any:

@@ -26,7 +26,7 @@ CALM_S = 60.0
 
 
 def seed_of(default: int) -> int:
-    """The seed of a random schedule: the test's own, or that of ``FERRYMAN_CHAOS_SEED`` to repeat a failure."""
+    """The seed of a random schedule: the test's own, or ``FERRYMAN_CHAOS_SEED`` to repeat a failure."""
     return int(os.environ.get("FERRYMAN_CHAOS_SEED", default))
 
 
@@ -114,7 +114,7 @@ class Scene:
         return {name.decode() for name in self.command("ZRANGE", self.keys.workers, 0, -1)}
 
     def kill(self, fleet: Fleet, *pids: int) -> None:
-        """SIGKILL for worker processes, written down before and after, and the supervisor's if it is named."""
+        """SIGKILL for some of a fleet's processes, written down before and after."""
         for pid in pids:
             self.tasks.recorder.note("kill", pid)
         for pid in pids:
@@ -160,7 +160,8 @@ class Scene:
             name
             for name in names
             if name.startswith(("held:", "started:", "attempts:"))
-            or name in {"jobs", "holders", "workers", "ready", "delayed", "retries", "tries", "crashes", "timer"}
+            or name
+            in {"jobs", "holders", "workers", "ready", "delayed", "retries", "tries", "crashes", "timer"}
         )
 
     def close(self) -> None:
@@ -173,7 +174,11 @@ class Load:
     """A producer that keeps some jobs waiting, however fast they are worked off, until it is told to stop."""
 
     def __init__(
-        self, scene: Scene, task: Any, arguments: Callable[[random.Random], tuple[Any, ...]], backlog: int = 60,
+        self,
+        scene: Scene,
+        task: Any,
+        arguments: Callable[[random.Random], tuple[Any, ...]],
+        backlog: int = 60,
         seed: int = 1,
     ) -> None:
         self.refused: list[StoreError] = []

@@ -6,6 +6,7 @@ import contextlib
 import random
 import statistics
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -60,9 +61,12 @@ def test_a_worker_process_killed_again_and_again_loses_nothing_and_its_jobs_run_
 
 
 def _figures(found: History, times: list[float]) -> str:
-    text = f"{len(found.accepted)} jobs, {len(found.kills)} kills, 0 lost, {len(judge.repeated(found))} ran again"
+    again = len(judge.repeated(found))
+    text = f"{len(found.accepted)} jobs, {len(found.kills)} kills, 0 lost, {again} ran again"
     if times:
-        text += f"; first of them after {statistics.median(times):.0f} ms (median), {max(times):.0f} ms (most)"
+        text += (
+            f"; first of them after {statistics.median(times):.0f} ms (median), {max(times):.0f} ms (most)"
+        )
     return text
 
 
@@ -96,7 +100,7 @@ def test_a_machine_that_dies_whole_loses_nothing_once_its_lease_has_lapsed(
 ) -> None:
     seed = seed_of(seed)
     chance = random.Random(seed)
-    options = {"processes": 2, "threads": 4, "lease_s": 2, "crash_limit": CRASHES}
+    options: dict[str, Any] = {"processes": 2, "threads": 4, "lease_s": 2, "crash_limit": CRASHES}
     with contextlib.ExitStack() as fleets:
         with Load(scene, scene.tasks.work, short, seed=seed):
             for _ in range(3):

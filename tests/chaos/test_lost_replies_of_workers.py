@@ -1,4 +1,4 @@
-"""A fleet behind a proxy that breaks its connections after the server has run a request: who knows what now?"""
+"""A fleet behind a proxy that breaks its connections after the server has run a request."""
 
 from __future__ import annotations
 

@@ -26,14 +26,17 @@ def _send(fleet: Fleet, number: signal.Signals) -> None:
 def test_a_fleet_stopped_under_load_ends_what_runs_and_gives_back_the_rest(
     scene: Scene, number: signal.Signals, kind: str
 ) -> None:
-    with Load(scene, getattr(scene.tasks, kind), lambda chance: (chance.uniform(1, 40),), backlog=200):
-        with scene.fleet(processes=2, threads=4, words=["--concurrency", "20"]) as first:
-            scene.wait_for_runs(100)
-            _send(first, number)
-            assert first.end() == exitcodes.CLEAN, first.output()
-            info = scene.app.queue(scene.queue).info()
-            assert (info.running, info.workers) == (0, 0), first.output()
-            assert all(run.finished_ns is not None for run in scene.history().runs), first.output()
+    task = getattr(scene.tasks, kind)
+    with (
+        Load(scene, task, lambda chance: (chance.uniform(1, 40),), backlog=200),
+        scene.fleet(processes=2, threads=4, words=["--concurrency", "20"]) as first,
+    ):
+        scene.wait_for_runs(100)
+        _send(first, number)
+        assert first.end() == exitcodes.CLEAN, first.output()
+        info = scene.app.queue(scene.queue).info()
+        assert (info.running, info.workers) == (0, 0), first.output()
+        assert all(run.finished_ns is not None for run in scene.history().runs), first.output()
     info = scene.app.queue(scene.queue).info()
     found = scene.history()
     # Each accepted job is either done or waits: to the last one.

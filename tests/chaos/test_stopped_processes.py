@@ -1,4 +1,4 @@
-"""SIGSTOP past the lease: others take over, and what wakes up again finds that nothing is its own any more."""
+"""SIGSTOP past the lease: others take over, and what wakes up again finds nothing its own any more."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ def test_a_fleet_stopped_past_its_lease_is_replaced_refused_and_comes_back_under
 
         sleeper.send_all(signal.SIGCONT)
         wait_until(
-            lambda: len(scene.history().finished() & set(range(1, 7))) == 6
-            and all(run.finished_ns is not None for run in scene.history().runs),
+            lambda: (
+                len(scene.history().finished() & set(range(1, 7))) == 6
+                and all(run.finished_ns is not None for run in scene.history().runs)
+            ),
             CALM_S,
             "the sleepers end what they had begun",
         )

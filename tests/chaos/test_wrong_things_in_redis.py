@@ -1,4 +1,4 @@
-"""What must not stop a queue: jobs that cannot be read, keys of another's; and what must stop a fleet clearly."""
+"""What must not stop a queue: unreadable jobs, keys of another's. And what must stop a fleet, clearly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fleet as a user starts it: ``python -m ferryman worker ...``, found, hurt and always cleaned up by a test.
+"""A fleet as a user starts it, ``python -m ferryman worker ...``: found, hurt and always cleaned up.
 
     with Fleet(server.url, prefix, "tests.chaos.jobs:app", processes=2, threads=4) as fleet:
         fleet.wait_ready(lambda: app.queue("default").info().workers == 2)
@@ -53,7 +53,7 @@ class Fleet:
     ) -> None:
         self.processes = processes
         self._token = secrets.token_hex(8)
-        self._output = tempfile.TemporaryFile()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 (`close` closes it)
         self._said = ""
         command = [sys.executable, "-m", "ferryman", "worker", module, "-q", queues]
         command += ["-p", str(processes), "-t", str(threads), "--log-format", "human", *words]

@@ -8,6 +8,7 @@ it as an argument, so a job that was enqueued twice by mistake shows as one that
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections import Counter
@@ -154,7 +155,7 @@ def unexplained(history: History, *, unacknowledged_ns: int = S) -> set[int]:
     found = set()
     for number in repeated(history):
         runs = history.runs_of(number)
-        for before, after in zip(runs, runs[1:], strict=False):
+        for before, after in itertools.pairwise(runs):
             kill = killed.get(before.pid)
             excused = (
                 kill is not None
