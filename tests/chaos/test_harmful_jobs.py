@@ -19,7 +19,7 @@ GENEROUS_S = 6.0
 
 @pytest.mark.parametrize(
     "harm",
-    [("segfault",), ("kill_itself",), ("leave", 0), ("leave", 1), ("leave", 3)],
+    [("segfault",), ("kill_itself",), ("leave", 0), ("leave", 1)],
     ids=lambda harm: "-".join(map(str, harm)),
 )
 def test_a_job_that_kills_its_process_again_and_again_is_dead_and_its_neighbours_finish(
