@@ -13,7 +13,8 @@ from ferryman.store import scripts, transitions
 from ferryman.store.keys import QueueKeys
 
 _TRIED = (
-    ("SET", "seq", "1", "EX", "60"), ("GET", "seq"), ("INCRBY", "seq", "1"), ("EXISTS", "seq"),
+    ("SET", "seq", "1", "EX", "60"), ("GET", "seq"), ("GETRANGE", "seq", "0", "1"),
+    ("INCRBY", "seq", "1"), ("EXISTS", "seq"),
     ("EXPIRE", "seq", "60"), ("PEXPIRE", "seq", "60000"), ("PERSIST", "seq"),
     ("HSET", "tries", "x", "1"), ("HGET", "tries", "x"), ("HMGET", "tries", "x"), ("HGETALL", "tries"),
     ("HEXISTS", "tries", "x"), ("HINCRBY", "tries", "x", "1"), ("HLEN", "tries"), ("HRANDFIELD", "tries"),

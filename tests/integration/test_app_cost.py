@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ def note(number: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def own_server() -> Iterator[RedisServer]:
+def own_server(redis_server_binary: Path) -> Iterator[RedisServer]:
     with RedisServer("redis", args=["--maxmemory-policy", "noeviction"]) as running:
         yield running
 

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -306,7 +307,9 @@ def test_each_answer_of_a_server_has_its_error(error: Exception, kind: type, wor
 # -- a full Redis --------------------------------------------------------------------------------------------
 
 
-def test_a_full_redis_takes_no_new_jobs_and_lets_workers_finish_the_old_ones(prefix: str) -> None:
+def test_a_full_redis_takes_no_new_jobs_and_lets_workers_finish_the_old_ones(
+    redis_server_binary: Path, prefix: str
+) -> None:
     with RedisServer("redis", args=["--maxmemory-policy", "noeviction"]) as full, full.client() as client:
         app = make(full.unix_url, prefix)
         task, keys, run = app.tasks["note"], app.store.keys("q"), app.store.run
