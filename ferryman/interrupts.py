@@ -32,11 +32,15 @@ _set_async_exc.restype = ctypes.c_int
 def raise_in(thread_id: int, interrupt: type[Interrupt]) -> bool:
     """Have `interrupt` raised in a thread, at the next bytecode it runs; not while it is inside C code.
 
-    Whether there was such a thread. A second call before the first was delivered replaces it.
+    Whether there was such a thread. A second call before the first was delivered replaces it. There is no way
+    to take one back: CPython offers NULL for that, and then believes for ever that an exception is pending
+    (3.11 and 3.12), which slows every thread and hangs those that are traced. So the thread lets it come:
+    `deliver_pending`.
     """
     return bool(_set_async_exc(ctypes.c_ulong(thread_id), ctypes.py_object(interrupt)))
 
 
-def clear_in(thread_id: int) -> None:
-    """Take back an interrupt that was not delivered yet."""
-    _set_async_exc(ctypes.c_ulong(thread_id), ctypes.py_object())
+def deliver_pending() -> None:
+    """For a thread that nobody will interrupt any more: what is on its way is raised here at the latest."""
+    for _ in range(10):  # CPython raises what is pending when it jumps backwards
+        pass

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ferryman.worker")
 
 NEWER_VERSION_MS = 30_000
-OTHERS_MS = 2_000
+OTHERS_MS = 1_000
 """How long a job is put off that only another worker can run."""
 SUSPECT_MS = 2_000
 """How long a job that is one crash from death is put off while another such runs here."""
@@ -91,9 +91,8 @@ class Admission:
 
     def _cannot_run(self, feed: Feed, attempts: Sequence[Attempt], why: str) -> list[Attempt]:
         """Put off jobs of a kind that this worker has no slots for; none of them is left."""
-        self._report_once(
-            why, "queue %s: this worker %s; such jobs are put off for other workers", feed.name, why
-        )
+        self._report_once(why, "queue %s: this worker %s; it leaves such jobs to others", feed.name, why)
+        feed.unfit = True
         for attempt in attempts:
             later = Later(attempt.local.decode(), OTHERS_MS, 0)
             feed.batch.add(attempt, Settlement("snooze", later, counter=""))

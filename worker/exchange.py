@@ -191,7 +191,8 @@ class Exchange:
         plan: list[tuple[Feed, int]] = []
         fetching = not (self._draining or self._quiet)
         if fetching and (due or not handover.ready or not handover.ready_async):
-            plan = self._share(self._feeds, *self._stock.room())
+            open_feeds = [feed for feed in self._feeds if not (feed.unfit and 0 < feed.due_ns <= now)]
+            plan = self._share(open_feeds, *self._stock.room())
         planned = [feed for feed, _ in plan]
         for feed in self._feeds:
             if (feed.pass_on or (feed.due_ns and now >= feed.due_ns)) and feed not in planned:
@@ -219,12 +220,15 @@ class Exchange:
             return
         if any(isinstance(reply, StoreUnavailable) for reply in replies):  # loading, failing over
             raise next(reply for reply in replies if isinstance(reply, StoreUnavailable))
+        limits = dict(plan)
         doubt, self._doubt = self._doubt, True  # until all that came is in hand
         for feed, reply in fetched:
             if isinstance(reply, StoreError):
                 self._ledger.refused(feed, reply)
             else:
                 self._take(feed, reply, asked)
+                if feed.unfit and not limits[feed]:
+                    feed.may_have_work = False  # the bell has been rung, for us as for others
         self._doubt = doubt or any(
             isinstance(reply, Fetched) and len(feed.hand) != reply.held for feed, reply in fetched
         )

@@ -18,7 +18,8 @@ class Feed:
 
     __slots__ = (
         "async_share", "batch", "credit", "due_ns", "hand", "keys", "lifo", "may_have_work", "name", "order",
-        "pass_on", "unsent", "weight",
+        "pass_on", "unfit",
+        "unsent", "weight",
     )  # fmt: skip
 
     def __init__(self, name: str, keys: QueueKeys, order: str, weight: int, async_share: float) -> None:
@@ -40,6 +41,10 @@ class Feed:
         """Its token was taken when there was no room: ring again for others."""
         self.due_ns = 0
         """This worker keeps the queue's timer: fetch at that moment; 0: it does not."""
+        self.unfit = False
+        """It has brought jobs that this worker has no slots for. What comes due is left to whoever hears the
+        bell first: this worker, who keeps the timer, would else fetch such a job again and again.
+        """
         self.credit = 0.0
 
     def learn_kinds(self, jobs: int, async_jobs: int) -> None:

@@ -11,7 +11,7 @@ import threading
 import time
 
 from ferryman.execution import NOTHING, Attempt, execute_sync, outcome_of
-from ferryman.interrupts import Interrupt, clear_in, raise_in
+from ferryman.interrupts import Interrupt, deliver_pending, raise_in
 from ferryman.outcome import Failed, Outcome
 from ferryman.settlement import DONE, RELEASED, settle
 from ferryman.worker.board import DEADLINE, LENGTH, QUEUE, Board
@@ -50,6 +50,7 @@ class Slot:
         self._kill_after_ns = kill_after_ns
         self._inside = False
         self._interrupt: type[Interrupt] | None = None
+        self._raised = False
         self._guard = threading.Lock()
         self._asleep = threading.Lock()
         self._asleep.acquire()
@@ -185,7 +186,7 @@ class Slot:
         with self._guard:
             self._interrupt = interrupt
             if self._inside and self.current is attempt:
-                raise_in(self.thread_id, interrupt)
+                self._raised = raise_in(self.thread_id, interrupt)
             else:
                 self._interrupt = None
 
@@ -194,9 +195,11 @@ class Slot:
         while True:
             try:
                 self._inside = False
-                with self._guard:
-                    clear_in(self.thread_id)
+                with self._guard:  # whoever was about to raise has done so, or never will
+                    raised, self._raised = self._raised, False
                     self._interrupt = None
+                if raised:
+                    deliver_pending()
                 return
             except Interrupt:
                 continue

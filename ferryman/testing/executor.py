@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from ferryman.execution import Attempt, execute_async, execute_sync, outcome_of
-from ferryman.interrupts import Interrupt, TimeLimit, clear_in, raise_in
+from ferryman.interrupts import Interrupt, TimeLimit, deliver_pending, raise_in
 from ferryman.outcome import Failed, Outcome
 
 T = TypeVar("T")
@@ -80,11 +80,11 @@ class Executor:
             outcome = execute_sync(attempt)
             with guard:  # past this, none is raised; one that was raised late is delivered here
                 over.append(True)
+            deliver_pending()
         except TimeLimit as error:
             outcome = outcome_of(attempt, error)
         finally:
             timer.cancel()
-            clear_in(thread)
         return _passing_on(outcome)
 
     async def _run_async(self, attempt: Attempt) -> Outcome:

@@ -99,6 +99,26 @@ def test_an_interrupt_hits_the_attempt_that_is_late_and_never_the_next_one(threa
     assert threads.board.running() == []
 
 
+def test_a_thread_can_be_traced_after_interrupts(threads: Threads) -> None:
+    """An interrupt that was taken back would leave CPython 3.11 in a state in which a traced thread never
+    goes on.
+    """
+    for _ in range(100):
+        pause = random.uniform(0.0008, 0.0012)
+        threads.handover.offer([threads.attempt(lambda pause=pause: time.sleep(pause), timeout=0.001)])  # type: ignore[misc]
+    wait_until(lambda: len(threads.handover.done) == 100, 30)
+    calls: list[str] = []
+    threading.setprofile(lambda *_: calls.append("call"))
+    try:
+        traced = threading.Thread(target=lambda: None, daemon=True)
+        traced.start()
+        traced.join(5)
+    finally:
+        threading.setprofile(None)
+    assert not traced.is_alive()
+    assert len(calls) < 100
+
+
 def test_an_attempt_that_swallows_its_time_limit_and_returns_has_succeeded(threads: Threads) -> None:
     def partial() -> None:
         try:
