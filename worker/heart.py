@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ferryman.worker")
 
 SWEEP_S = 2.0
+_UNSWEPT_S = SWEEP_S * 0.7
+"""For how long a look counts for everybody. Less than the shortest pause between two looks of one worker,
+else every other look of a worker that is alone would find that it has just looked itself.
+"""
 Errand = Callable[[Recovery, Link], None]
 
 
@@ -82,7 +86,7 @@ class Heart:
                 if now >= next_sweep:
                     next_sweep = now + SWEEP_S * random.uniform(0.75, 1.25)
                     for keys in self._keys:
-                        self._recovery.sweep(keys, SWEEP_S)
+                        self._recovery.sweep(keys, _UNSWEPT_S)
                 self.reached_ns = self.reached_ns or time.monotonic_ns()
                 pause_s = min(next_beat, next_sweep) - time.monotonic()
             except StoreError as error:
