@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from ferryman.store import Store, Transition, inspection, transitions
 from ferryman.store.transitions import Burial, Kept, Later
 from tests.support.profiles import effort
-from tests.support.queue_model import QueueModel, observed
+from tests.support.queue_model import SUCCESS, QueueModel, observed
 from tests.support.server import RedisServer
 from tests.support.snapshot import Snapshot, assert_one_place, limited_in_time, snapshot
 
@@ -207,7 +207,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.keys,
             holder,
             without,
-            kept=[Kept(local, HOUR_MS, b"result") for local in results],
+            kept=[Kept(local, HOUR_MS, SUCCESS) for local in results],
             histories=[(local, 0) for local in [*results, *without] if local in self.model.attempts],
             minute=MINUTE,
             counters=[("ok:task", len(mine))] if mine else [],

@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ferryman import results
 from tests.support.snapshot import Snapshot
 
 PRIORITY_STEP = 2**42
 COST_STEP = 2**16
 LONGEST_COST = 2**26 - 1
+
+
+SUCCESS = results.encode(results.ResultRecord(results.SUCCEEDED, "task"))
+"""What an acknowledged job leaves that keeps its result."""
 
 
 @dataclass
@@ -43,11 +48,12 @@ class QueueModel:
         self, locals_: Sequence[str], *, due: int | None, priority: int | None, cost: float | None
     ) -> list[str]:
         """Hand over; gives the ids that existed."""
-        existing = [local for local in locals_ if local in self.bodies or local in self.results]
+        existing = [local for local in locals_ if local in self.bodies or self.results.get(local) == SUCCESS]
         fresh = [local for local in locals_ if local not in existing]
         elsewhere = due is not None or priority is not None or cost is not None
         standing = []
         for local in fresh:
+            self.results.pop(local, None)  # the record of a job that was cancelled gives way
             self.bodies.add(local)
             haunts = local in self.ghosts
             self.ghosts.discard(local)
@@ -133,7 +139,7 @@ class QueueModel:
             self.forget(local)
             self.attempts.pop(local, None)
             if local in kept:
-                self.results[local] = b"result"
+                self.results[local] = SUCCESS
         if own:
             self.leave(holder, own)
         return [local for local in [*kept, *plain] if local not in own]
