@@ -12,7 +12,7 @@ import time
 from typing import NamedTuple
 
 from ferryman.worker import exitcodes
-from ferryman.worker.board import DRAINING, PROGRESS, STATE, Board, Entry
+from ferryman.worker.board import DONE, DRAINING, PROGRESS, STATE, Board, Entry
 from ferryman.worker.control import Control
 from ferryman.worker.settings import WorkerSettings
 
@@ -28,6 +28,8 @@ class Departure(NamedTuple):
     """What it was running at its end."""
     draining: bool
     """Whether it was about to end anyway."""
+    done: int = 0
+    """How many jobs it had finished."""
 
     @property
     def orderly(self) -> bool:
@@ -115,8 +117,8 @@ class Child:
 
     def _departed(self, code: int) -> Departure:
         self._process.returncode = code  # so that Popen does not wait for it as well
-        draining = self.board.words[STATE] == DRAINING
-        return Departure(code, self.holder(), self.board.running(), draining)
+        words = self.board.words
+        return Departure(code, self.holder(), self.board.running(), words[STATE] == DRAINING, words[DONE])
 
     def close(self) -> None:
         """Free what belongs to a process that has ended."""

@@ -237,7 +237,9 @@ class Supervisor:
                 self._end()
                 return
         now = time.monotonic()
-        if clean or now - child.started > SETTLED_S:
+        # One that finished jobs was killed by a job, and there are only so many of those: each is dead after
+        # a few crashes. The pauses are for processes that cannot work at all.
+        if clean or departure.done or now - child.started > SETTLED_S:
             self._pauses.pop(child.place, None)
         pause_s = self._pauses.get(child.place, 0.0)
         self._pauses[child.place] = min(max(pause_s * 2, 0.5), LONGEST_PAUSE_S)
