@@ -28,6 +28,7 @@ from ferryman.errors import (
     JobFailed,
     JobNotFound,
     NoResult,
+    NotDurable,
     PayloadCorrupt,
     PayloadTooLarge,
     ResultTimeout,
@@ -46,12 +47,14 @@ from ferryman.queue import Queue, QueueInfo
 # What a task says of its own job
 from ferryman.retry import Reject, Retry, Snooze
 from ferryman.settings import Settings
+from ferryman.store import Durability
 from ferryman.task import Task
 
 __version__ = version("ferryman")
 
 __all__ = [
     "ConfigurationError",
+    "Durability",
     "Ferryman",
     "FerrymanError",
     "InvalidArguments",
@@ -65,6 +68,7 @@ __all__ = [
     "JobInfo",
     "JobNotFound",
     "NoResult",
+    "NotDurable",
     "PayloadCorrupt",
     "PayloadTooLarge",
     "Queue",

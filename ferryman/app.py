@@ -20,7 +20,8 @@ from ferryman.producer import Producer
 from ferryman.queue import ORDERS, Order, Queue
 from ferryman.retry import Retry
 from ferryman.serializers import Payloads
-from ferryman.store import Store
+from ferryman.shards import ShardList
+from ferryman.store import Durability, Store
 from ferryman.task import A, AsyncTask, Registration, Task, is_async, name_of
 
 P = ParamSpec("P")
@@ -44,9 +45,11 @@ class Ferryman:
         self.hooks = Hooks()
         self.payloads = Payloads.of(self.settings)
         self._orders: dict[str, Order] = {}
+        self._shards: dict[str, int] = {}
         self._defaults = Options(
             queue=ids.check_queue(self.settings.default_queue),
             retry=Retry() if retry is True else Retry.of(retry),
+            durability=_durability_of(self.settings.durability),
         )
 
     def __repr__(self) -> str:
@@ -72,6 +75,11 @@ class Ferryman:
     def lookup(self) -> Lookup:
         """Finds jobs."""
         return Lookup(self)
+
+    @functools.cached_property
+    def shard_list(self) -> ShardList:
+        """Knows under which names queues are kept."""
+        return ShardList(self)
 
     @functools.cached_property
     def listener(self) -> Listener:
@@ -161,13 +169,21 @@ class Ferryman:
 
     # -- queues and jobs -------------------------------------------------------------------------------------
 
-    def queue(self, name: str, *, order: Order | None = None) -> Queue:
+    def queue(self, name: str, *, order: Order | None = None, shards: int | None = None) -> Queue:
         """A queue's handle. `order` declares in which order it is worked: ``fifo`` (default), ``lifo`` or
-        ``shortest`` job first.
+        ``shortest`` job first. `shards` spreads it over so many slots of a cluster, so that one queue may
+        outgrow one server; its order and its priorities then hold within each shard.
 
-        Producers and workers must declare the same order, so declare it where the tasks are defined.
+        Producers and workers must declare the same, so declare it where the tasks are defined.
         """
         queue = Queue(self, name)
+        if shards is not None:
+            if isinstance(shards, bool) or not isinstance(shards, int) or not 1 <= shards <= ids.MOST_SHARDS:
+                raise ConfigurationError(f"queue {name!r}: shards={shards!r} must be 1 to {ids.MOST_SHARDS}")
+            if self._shards.setdefault(name, shards) != shards:
+                raise ConfigurationError(
+                    f"queue {name!r} is declared with {self._shards[name]} and {shards} shards; choose one"
+                )
         if order is not None:
             if order not in ORDERS:
                 raise ConfigurationError(
@@ -181,12 +197,17 @@ class Ferryman:
 
     def queue_order(self, name: str) -> Order:
         """The declared order of a queue."""
-        return self._orders.get(name, "fifo")
+        return self._orders.get(ids.base(name), "fifo")
+
+    def shards_of(self, queue: str) -> list[str]:
+        """The names under which a queue's jobs are kept: its own, or those of its declared shards."""
+        count = self._shards.get(queue, 1)
+        return [queue] if count == 1 else [f"{queue}#{shard}" for shard in range(count)]
 
     def queues(self) -> Iterator[Queue]:
         """Every queue that was ever used, by name."""
         names: Any = self.store.pool.command("SMEMBERS", self.store.fleet_keys.queues)
-        return (Queue(self, name) for name in sorted(item.decode() for item in names))
+        return (Queue(self, name) for name in sorted({ids.base(item.decode()) for item in names}))
 
     def job(self, job_id: str) -> Job[Any]:
         """The handle of a job from its id alone. Raises `InvalidOption` for what is no job id; asks Redis
@@ -226,6 +247,13 @@ class Ferryman:
 
 def _plain(options: Options) -> dict[str, Any]:
     return {name: getattr(options, name) for name in Options.__slots__}
+
+
+def _durability_of(text: str) -> Durability | None:
+    try:
+        return Durability.of(text)
+    except InvalidOption as error:
+        raise ConfigurationError(f"setting durability: {error}") from None
 
 
 def _with_result(options: Options, ttl_s: float) -> Options:

@@ -20,7 +20,8 @@ class JobContext:
 
     app: Ferryman = field(repr=False)
     local: str
-    queue: str
+    shard: str
+    """Where the job is kept: its queue, or one shard of it."""
     task: str
     attempt: int
     """1 on the first attempt. An attempt that a crash broke off is repeated under the same number."""
@@ -32,7 +33,12 @@ class JobContext:
     @property
     def id(self) -> str:
         """The job's public id."""
-        return ids.join(self.local, self.queue)
+        return ids.join(self.local, self.shard)
+
+    @property
+    def queue(self) -> str:
+        """The name of its queue."""
+        return ids.base(self.shard)
 
     @property
     def meta(self) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from ferryman import doctor_jobs, doctor_server
 from ferryman.doctor_probe import Finding, Probe
 from ferryman.errors import FerrymanError, StoreError
 from ferryman.settings import Settings, names
-from ferryman.store.connection import mask
+from ferryman.store.address import mask
 
 if TYPE_CHECKING:
     from ferryman.app import Ferryman

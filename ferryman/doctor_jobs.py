@@ -9,7 +9,7 @@ from ferryman import envelope
 from ferryman.doctor_probe import Finding, Probe, bytes_text, counted
 from ferryman.errors import StoreDenied, StoreError, StoreUnavailable
 from ferryman.queue import QueueInfo
-from ferryman.store import scripts, transitions
+from ferryman.store import Durability, scripts, transitions
 from ferryman.store.keys import QueueKeys
 
 _TRIED = (
@@ -36,6 +36,10 @@ _OTHERS = (
     ("SUBSCRIBE",), ("CLIENT ID",), ("CLIENT UNBLOCK", "0"),
 )  # fmt: skip
 """What needs no key. The digest is that of ``return 1``."""
+
+_OF_KIND = {"cluster": (("CLUSTER SLOTS",), ("ASKING",)), "sentinel": (("ROLE",),)}
+_OF_DURABILITY = {"replicated": (("WAIT", "0", "1"),), "fsync": (("WAITAOF", "0", "0", "1"),)}
+"""What some settings need besides."""
 
 COMMANDS = frozenset(words[0].split()[0] for words in (*_TRIED, *_OTHERS)) | {"PING", "UNSUBSCRIBE"}
 """Every command that Ferryman needs, those inside its scripts included."""
@@ -70,8 +74,13 @@ def rights(probe: Probe) -> list[Finding]:
 
 
 def _denied_commands(probe: Probe, keys: QueueKeys) -> list[str]:
-    denied = []
-    for name, *words in (*_TRIED, *_OTHERS):
+    app, denied = probe.app, []
+    durability = Durability.of(app.settings.durability)
+    besides = (
+        *_OF_KIND.get(app.store.address.kind, ()),
+        *(_OF_DURABILITY[durability.level] if durability else ()),
+    )
+    for name, *words in (*_TRIED, *_OTHERS, *besides):
         try:
             if name == "SUBSCRIBE":
                 _subscribe(probe, keys.done)

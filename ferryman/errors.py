@@ -73,6 +73,8 @@ class StoreError(FerrymanError):
     code = "store"
     enqueued: int = 0
     """Of a bulk enqueue: how many jobs had been handed over before the error."""
+    is_unknown_command: bool = False
+    """Whether the server does not know the command at all."""
 
 
 class StoreUnavailable(StoreError):
@@ -89,6 +91,17 @@ class StoreFull(StoreError):
     """
 
     code = "store_full"
+
+
+class NotDurable(StoreError):
+    """The job is in its queue and may run, but the durability that was asked for was not confirmed in time.
+
+    To enqueue it again under the same id (``options(id=...)``; `job_ids` has it) is safe: it is not enqueued
+    twice, and its durability is asked for once more.
+    """
+
+    code = "not_durable"
+    job_ids: tuple[str, ...] = ()
 
 
 class StoreDenied(StoreError):

@@ -11,6 +11,7 @@ import itertools
 import os
 import random
 import re
+import zlib
 
 from ferryman.errors import InvalidOption
 
@@ -18,6 +19,7 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = ["".join(pair) for pair in itertools.product(_ALPHABET, repeat=2)]
 _QUEUE = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _SHARDED = re.compile(r"[A-Za-z0-9._-]{1,64}(#[0-9]{1,4})?\Z")
+MOST_SHARDS = 1024
 _LOCAL = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 
 _random = random.Random(os.urandom(32))  # uniqueness, not secrecy; seeded from the system once a process
@@ -33,39 +35,16 @@ def _encode(number: int, characters: int) -> str:
 
 
 class _Sequence:
-    """A process's ids: one random start, counted upwards, so ids of one moment sort as they were made.
+    """A process's ids: one random start, counted upwards, so ids of one moment sort as they were made."""
 
-    The parts that change seldom are kept encoded. Threads may race to renew them, and come to the same text.
-    """
-
-    __slots__ = ("_count", "_head", "_start", "_stem")
+    __slots__ = ("count", "head", "start", "stem")
 
     def __init__(self) -> None:
-        self._start = _random.getrandbits(69)  # of 70: counting up never carries out of the field
-        self._count = itertools.count()
-        self._head = (-1, "")
-        self._stem = (-1, "")
-
-    def head(self, now_ms: int) -> str:
-        known, text = self._head
-        if known != now_ms:
-            text = _encode(now_ms, 10)
-            self._head = (now_ms, text)
-        return text
-
-    def next(self, now_ms: int) -> str:
-        number = next(self._count)
-        block, stem = self._stem
-        if block != number >> 10:
-            block = number >> 10
-            stem = _encode(self._start + block, 14)
-            self._stem = (block, stem)
-        return self.head(now_ms) + stem + _PAIRS[number & 1023]
-
-    def blocks(self, count: int) -> list[str]:
-        """`count` blocks of 1,024 ids each, as the text between the time and the last two characters."""
-        first = _random.getrandbits(69)
-        return [_encode(first + block, 14) for block in range(count)]
+        self.start = _random.getrandbits(69)  # of 70: counting up never carries out of the field
+        self.count = itertools.count()
+        # The parts that change seldom are kept encoded. Threads may race to renew them, to the same text.
+        self.head = (-1, "")
+        self.stem = (-1, "")
 
 
 _sequence = _Sequence()
@@ -83,15 +62,26 @@ os.register_at_fork(after_in_child=_reseed)
 
 def new_local(now_ms: int) -> str:
     """A new id's local part for a job enqueued at ``now_ms`` (server time)."""
-    return _sequence.next(now_ms)
+    sequence = _sequence
+    number = next(sequence.count)
+    moment, head = sequence.head
+    if moment != now_ms:
+        head = _encode(now_ms, 10)
+        sequence.head = (now_ms, head)
+    block, stem = sequence.stem
+    if block != number >> 10:
+        block = number >> 10
+        stem = _encode(sequence.start + block, 14)
+        sequence.stem = (block, stem)
+    return head + stem + _PAIRS[number & 1023]
 
 
 def new_locals(now_ms: int, count: int) -> list[str]:
     """`count` local parts in ascending order, from a random start of their own."""
     found: list[str] = []
-    head = _sequence.head(now_ms)
-    for block, stem in enumerate(_sequence.blocks((count + 1023) // 1024)):
-        begin = head + stem
+    head, start = _encode(now_ms, 10), _random.getrandbits(69)
+    for block in range((count + 1023) // 1024):
+        begin = head + _encode(start + block, 14)
         found.extend([begin + pair for pair in _PAIRS[: count - block * 1024]])
     return found
 
@@ -104,6 +94,16 @@ def time_of(local: str) -> int | None:
     for character in local[:10]:
         value = value * 32 + _ALPHABET.index(character)
     return value
+
+
+def base(queue: str) -> str:
+    """The queue that a shard is a part of; of any other queue, its own name."""
+    return queue.partition("#")[0]
+
+
+def shard_of(local: str, shards: int) -> int:
+    """The shard that an id of the user's own belongs to: always the same, so that it stays one job."""
+    return zlib.crc32(local.encode()) % shards
 
 
 def join(local: str, queue: str) -> str:

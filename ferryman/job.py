@@ -91,35 +91,40 @@ def at(ms: float | None) -> datetime | None:
 class Job(Generic[R]):
     """One request to run a task. The handle is cheap; every property but the id asks Redis."""
 
-    __slots__ = ("_app", "_keeps_result", "local", "queue")
+    __slots__ = ("_app", "_keeps_result", "local", "shard")
 
-    def __init__(self, app: Ferryman, local: str, queue: str, keeps_result: bool | None = None) -> None:
+    def __init__(self, app: Ferryman, local: str, shard: str, keeps_result: bool | None = None) -> None:
         self._app = app
         self.local = local
-        self.queue = queue
+        self.shard = shard
         self._keeps_result = keeps_result
+
+    @property
+    def queue(self) -> str:
+        """The name of its queue."""
+        return ids.base(self.shard)
 
     @property
     def id(self) -> str:
         """``<local>@<queue>``: all that is needed to find the job again, ``app.job(id)``."""
-        return ids.join(self.local, self.queue)
+        return ids.join(self.local, self.shard)
 
     def __repr__(self) -> str:
         return f"<Job {self.id}>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Job) and (self.local, self.queue) == (other.local, other.queue)
+        return isinstance(other, Job) and (self.local, self.shard) == (other.local, other.shard)
 
     def __hash__(self) -> int:
-        return hash((self.local, self.queue))
+        return hash((self.local, self.shard))
 
     def info(self) -> JobInfo:
         """Everything known of the job. Raises `JobNotFound` when it left no trace."""
-        return self._app.store.drive(self._app.lookup.info(self.local, self.queue))
+        return self._app.store.drive(self._app.lookup.info(self.local, self.shard))
 
     async def ainfo(self) -> JobInfo:
         """As `info`, on the running event loop."""
-        return await self._app.store.adrive(self._app.lookup.info(self.local, self.queue))
+        return await self._app.store.adrive(self._app.lookup.info(self.local, self.shard))
 
     @property
     def state(self) -> State:
@@ -138,32 +143,32 @@ class Job(Generic[R]):
         `JobNotFound`.
         """
         self._refuse_without_result()
-        value: R = self._app.listener.wait(self.local, self.queue, timeout)
+        value: R = self._app.listener.wait(self.local, self.shard, timeout)
         return value
 
     async def aresult(self, timeout: float | None = None) -> R:
         """As `result`, on the running event loop."""
         self._refuse_without_result()
-        value: R = await self._app.listener.await_(self.local, self.queue, timeout)
+        value: R = await self._app.listener.await_(self.local, self.shard, timeout)
         return value
 
     def cancel(self) -> bool:
         """Take the job out of its queue for good, if no worker runs it. Whether it was cancelled."""
-        return self._app.store.drive(self._app.lookup.cancel(self.local, self.queue))
+        return self._app.store.drive(self._app.lookup.cancel(self.local, self.shard))
 
     async def acancel(self) -> bool:
         """As `cancel`, on the running event loop."""
-        return await self._app.store.adrive(self._app.lookup.cancel(self.local, self.queue))
+        return await self._app.store.adrive(self._app.lookup.cancel(self.local, self.shard))
 
     def retry(self) -> bool:
         """Give a dead job all its attempts again, or a scheduled one its turn now. Whether there was such a
         job.
         """
-        return self._app.store.drive(self._app.lookup.revive(self.local, self.queue))
+        return self._app.store.drive(self._app.lookup.revive(self.local, self.shard))
 
     async def aretry(self) -> bool:
         """As `retry`, on the running event loop."""
-        return await self._app.store.adrive(self._app.lookup.revive(self.local, self.queue))
+        return await self._app.store.adrive(self._app.lookup.revive(self.local, self.shard))
 
     def _refuse_without_result(self) -> None:
         if self._keeps_result is False:

@@ -146,7 +146,7 @@ class Listener:
     def _run(self) -> None:
         pause = 0.05
         while True:
-            link = Link(self._app.store.address, self._app.store.timeout_s)
+            link = self._app.store.link()
             try:
                 link.command("PING")
                 self._hear(link)

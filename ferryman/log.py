@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
-from ferryman import context, ids
+from ferryman import context
 from ferryman.errors import ConfigurationError
 
 Format = Literal["auto", "human", "json"]
@@ -41,7 +41,7 @@ class JobFilter(logging.Filter):
         if job is None:
             record.job_id = record.queue = record.task = record.attempt = None
         else:
-            record.job_id = ids.join(job.local, job.queue)
+            record.job_id = job.id
             record.queue, record.task, record.attempt = job.queue, job.task, job.attempt
         return True
 

@@ -56,7 +56,7 @@ class Lookup:
         except FerrymanError as error:  # shown as far as it can be: this is the one a person needs to see
             return JobInfo(
                 id=ids.join(local, queue),
-                queue=queue,
+                queue=ids.base(queue),
                 state=state,
                 task=f"<unreadable: {error}>",
                 args=None,
@@ -72,7 +72,7 @@ class Lookup:
         args, kwargs = self._arguments(letter)
         return JobInfo(
             id=ids.join(local, queue),
-            queue=queue,
+            queue=ids.base(queue),
             state=state,
             task=letter.task,
             args=args,
@@ -96,7 +96,7 @@ class Lookup:
         options: dict[str, Any] = record.options or {}
         return JobInfo(
             id=ids.join(local, queue),
-            queue=queue,
+            queue=ids.base(queue),
             state=state,
             task=record.task,
             args=None,

@@ -16,6 +16,7 @@ import msgspec
 from ferryman import ids
 from ferryman.errors import InvalidOption
 from ferryman.retry import Retry, Seconds, as_seconds
+from ferryman.store.durability import Durability
 
 PRIORITIES = range(-1000, 1001)
 _LONGEST_S = 3650 * 86_400.0
@@ -42,6 +43,8 @@ class CallOptions(TypedDict, total=False):
     """Words to find the job by."""
     duration: Seconds
     """Expected run time, for a queue in order ``shortest``; learned when not given."""
+    durability: Durability | str
+    """What must be true before the call returns: ``memory``, ``replicated``, ``fsync`` (see `Durability`)."""
     delay: Seconds
     """Run no sooner than this much later."""
     at: datetime
@@ -64,6 +67,7 @@ class TaskOptions(TypedDict, total=False):
     meta: Mapping[str, Any]
     tags: list[str] | tuple[str, ...]
     duration: Seconds
+    durability: Durability | str
 
 
 CALL_ONLY = CallOptions.__annotations__.keys() - TaskOptions.__annotations__.keys()
@@ -83,6 +87,7 @@ class Options:
     meta: Mapping[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     duration_s: float | None = None
+    durability: Durability | None = None
     delay_s: float | None = None
     at_ms: int | None = None
     local: str | None = None
@@ -175,6 +180,10 @@ def _at(value: Any) -> dict[str, Any]:
     return {"at_ms": max(int(value.timestamp() * 1000), 0)}
 
 
+def _durability(value: Any) -> dict[str, Any]:
+    return {"durability": Durability.of(value)}
+
+
 def _local(value: Any) -> dict[str, Any]:
     return {"local": ids.check_local(value)}
 
@@ -211,6 +220,7 @@ _CHECKS: dict[str, Any] = {
     "meta": _meta,
     "tags": _tags,
     "duration": _seconds("duration_s", "duration"),
+    "durability": _durability,
     "delay": _seconds("delay_s", "delay"),
     "at": _at,
     "id": _local,

@@ -1,23 +1,24 @@
 """Handing jobs over: from a call's arguments to one script call. Both faces share all but the wait.
 
 This is half of the hot path; the other half is a worker's. `Task.enqueue` -> `Producer.submit` ->
-`payloads.pack` -> `envelope.encode` -> `transitions.enqueue` -> `Link.run`.
+`payloads.pack` -> `envelope.encode` -> `transitions.enqueue` -> `Pool.run` -> `Link.run`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ferryman import envelope, ids
-from ferryman.errors import StoreError
+from ferryman.errors import NotDurable, StoreError
 from ferryman.hooks import Around, acall_around, call_around
 from ferryman.job import Job
 from ferryman.options import Options
+from ferryman.routes import Route
 from ferryman.store import transitions
 from ferryman.store.keys import QueueKeys
 from ferryman.store.sync import Operation
@@ -31,7 +32,7 @@ _DURATIONS_FRESH_S = 5.0
 _UNKNOWN_DURATION_MS = 1000.0
 _BATCH_BYTES = 4 * 1024 * 1024
 """A larger call would keep Redis from others for too long, and 500 jobs of a megabyte fit no buffer."""
-Step = Callable[[Any], Transition[Enqueued]]
+Handed = tuple[Job[Any], Transition[Enqueued]]
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class Producer:
     def __init__(self, app: Ferryman) -> None:
         self._app = app
         self._store = app.store
-        self._announced: set[str] = set()
+        self._routes: dict[str, Route] = {}
         self._durations: dict[str, tuple[float, dict[str, float]]] = {}
 
     # -- one job ---------------------------------------------------------------------------------------------
@@ -59,12 +60,13 @@ class Producer:
         self, task: Task[..., Any], options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Job[Any]:
         """See `Task.enqueue`."""
-        hooks = self._hooks(task)
-        if not hooks:
+        if not self._app.hooks.around_enqueue and not task.hooks.around_enqueue:
             return self._submit(task, options, args, kwargs)
         request = EnqueueRequest(task.name, args, kwargs, options)
         job: Job[Any] = call_around(
-            hooks, request, lambda: self._submit(task, request.options, request.args, request.kwargs)
+            self._hooks(task),
+            request,
+            lambda: self._submit(task, request.options, request.args, request.kwargs),
         )
         return job
 
@@ -72,38 +74,87 @@ class Producer:
         self, task: Task[..., Any], options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Job[Any]:
         """See `Task.aenqueue`."""
-        hooks = self._hooks(task)
-        if not hooks:
+        if not self._app.hooks.around_enqueue and not task.hooks.around_enqueue:
             return await self._asubmit(task, options, args, kwargs)
         request = EnqueueRequest(task.name, args, kwargs, options)
 
         async def inner() -> Job[Any]:
             return await self._asubmit(task, request.options, request.args, request.kwargs)
 
-        job: Job[Any] = await acall_around(hooks, request, inner)
+        job: Job[Any] = await acall_around(self._hooks(task), request, inner)
         return job
 
     def _submit(
         self, task: Task[..., Any], options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Job[Any]:
-        if options.queue not in self._announced:
-            self._store.drive(self._announce(options.queue))
-        now_ms = self._store.server_ms()
-        local = options.local or ids.new_local(now_ms)
-        body = self._envelope(task, options, args, kwargs, now_ms)
-        self._store.run(self._step(task, options, [local, body]))
-        return Job(self._app, local, options.queue, options.result_ttl_s > 0)
+        route = self._routes.get(options.queue)
+        if route is None:
+            route = self._store.drive(self._open(options.queue))
+        if route.shortest:
+            self._store.drive(self._learn_durations(route))
+        job, step = self._consign(task, options, args, kwargs, route, self._store.server_ms())
+        try:
+            self._store.pool.run(step, options.durability)
+        except NotDurable as error:
+            raise _of([job], error) from error
+        return job
 
     async def _asubmit(
         self, task: Task[..., Any], options: Options, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Job[Any]:
-        if options.queue not in self._announced:
-            await self._store.adrive(self._announce(options.queue))
-        now_ms = await self._store.aserver_ms()
+        route = self._routes.get(options.queue)
+        if route is None:
+            route = await self._store.adrive(self._open(options.queue))
+        if route.shortest:
+            await self._store.adrive(self._learn_durations(route))
+        job, step = self._consign(task, options, args, kwargs, route, await self._store.aserver_ms())
+        try:
+            await self._store.apool.run(step, options.durability)
+        except NotDurable as error:
+            raise _of([job], error) from error
+        return job
+
+    def _consign(
+        self,
+        task: Task[..., Any],
+        options: Options,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        route: Route,
+        now_ms: int,
+    ) -> Handed:
+        """The job's handle, and the step that hands it over."""
+        packed_args, packed_kwargs, marks = self._app.payloads.pack(task.codec, args, kwargs)
+        wire = (
+            options.to_wire(now_ms)
+            if options.given or options.expires_s is not None or options.priority
+            else None
+        )
+        if marks:
+            wire = {**(wire or {}), **marks}
+        body = envelope.encode(
+            envelope.Envelope(
+                envelope.VERSION,
+                task.name,
+                msgspec.Raw(packed_args),
+                envelope.NO_KWARGS if packed_kwargs is None else msgspec.Raw(packed_kwargs),
+                now_ms,
+                wire,
+            )
+        )
+        keys = route.only or route.pick(options.local)
         local = options.local or ids.new_local(now_ms)
-        body = self._envelope(task, options, args, kwargs, now_ms)
-        await self._store.arun(self._step(task, options, [local, body]))
-        return Job(self._app, local, options.queue, options.result_ttl_s > 0)
+        step = transitions.enqueue(
+            keys,
+            "",
+            0,
+            (local, body),
+            chosen=options.local is not None,
+            due=options.due() if options.delay_s or options.at_ms is not None else "",
+            priority=options.priority or None,
+            cost_ms=self._cost_ms(task, options) if route.shortest else None,
+        )
+        return Job(self._app, local, keys.queue, options.result_ttl_s > 0), step
 
     # -- many ------------------------------------------------------------------------------------------------
 
@@ -113,16 +164,21 @@ class Producer:
         """See `Task.enqueue_many`."""
         if self._hooks(task):
             return [self.submit(task, options, args, {}) for args in self._checked(task, options, calls)]
-        if options.queue not in self._announced:
-            self._store.drive(self._announce(options.queue))
-        bodies = self._envelopes(task, options, self._checked(task, options, calls), self._store.server_ms())
+        route = self._routes.get(options.queue)
+        if route is None:
+            route = self._store.drive(self._open(options.queue))
+        if route.shortest:
+            self._store.drive(self._learn_durations(route))
+        now_ms = self._store.server_ms()
+        bodies = self._envelopes(task, options, self._checked(task, options, calls), now_ms)
         jobs: list[Job[Any]] = []
-        for locals_, batch in self._batches(bodies, options, self._store.server_ms()):
-            try:
-                self._store.run(self._step(task, options, batch))
-            except StoreError as error:
-                raise _after(error, len(jobs)) from error
-            jobs += self._handles(locals_, options)
+        try:
+            with self._store.pool.together(options.durability) as run:
+                for handles, step in self._batches(task, options, bodies, route, now_ms):
+                    run(step)
+                    jobs += handles
+        except StoreError as error:
+            raise _after(error, jobs) from error
         return jobs
 
     async def asubmit_many(
@@ -133,17 +189,21 @@ class Producer:
             return [
                 await self.asubmit(task, options, args, {}) for args in self._checked(task, options, calls)
             ]
-        if options.queue not in self._announced:
-            await self._store.adrive(self._announce(options.queue))
+        route = self._routes.get(options.queue)
+        if route is None:
+            route = await self._store.adrive(self._open(options.queue))
+        if route.shortest:
+            await self._store.adrive(self._learn_durations(route))
         now_ms = await self._store.aserver_ms()
         bodies = self._envelopes(task, options, self._checked(task, options, calls), now_ms)
         jobs: list[Job[Any]] = []
-        for locals_, batch in self._batches(bodies, options, now_ms):
-            try:
-                await self._store.arun(self._step(task, options, batch))
-            except StoreError as error:
-                raise _after(error, len(jobs)) from error
-            jobs += self._handles(locals_, options)
+        try:
+            async with self._store.apool.together(options.durability) as run:
+                for handles, step in self._batches(task, options, bodies, route, now_ms):
+                    await run(step)
+                    jobs += handles
+        except StoreError as error:
+            raise _after(error, jobs) from error
         return jobs
 
     def _checked(
@@ -161,11 +221,13 @@ class Producer:
             )
         return found
 
-    @staticmethod
     def _batches(
-        bodies: list[bytes], options: Options, now_ms: int
-    ) -> Iterable[tuple[list[str], list[str | bytes]]]:
+        self, task: Task[..., Any], options: Options, bodies: list[bytes], route: Route, now_ms: int
+    ) -> Iterable[tuple[list[Job[Any]], Transition[Enqueued]]]:
+        """The calls of a bulk enqueue: the handles of each one's jobs, and its step."""
         locals_ = ids.new_locals(now_ms, len(bodies)) if options.local is None else [options.local]
+        app, keeps = self._app, options.result_ttl_s > 0
+        cost_ms = self._cost_ms(task, options) if route.shortest else None
         first = 0
         while first < len(bodies):
             size = BATCH
@@ -175,39 +237,25 @@ class Producer:
             batch: list[str | bytes] = [b""] * (2 * len(chosen))
             batch[::2] = chosen
             batch[1::2] = bodies[first : first + size]
-            yield chosen, batch
+            keys = route.only or route.pick(options.local)
+            step = transitions.enqueue(
+                keys,
+                "",
+                0,
+                batch,
+                chosen=options.local is not None,
+                due=options.due(),
+                priority=options.priority or None,
+                cost_ms=cost_ms,
+            )
+            yield [Job(app, local, keys.queue, keeps) for local in chosen], step
             first += size
-
-    def _handles(self, locals_: list[str], options: Options) -> list[Job[Any]]:
-        app, queue, keeps = self._app, options.queue, options.result_ttl_s > 0
-        return [Job(app, local, queue, keeps) for local in locals_]
 
     # -- what both faces share -------------------------------------------------------------------------------
 
     def _hooks(self, task: Task[..., Any]) -> list[Around]:
         mine, own = self._app.hooks.around_enqueue, task.hooks.around_enqueue
         return mine + own if mine or own else mine
-
-    def _envelope(
-        self,
-        task: Task[..., Any],
-        options: Options,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        now_ms: int,
-    ) -> bytes:
-        packed_args, packed_kwargs, marks = self._app.payloads.pack(task.codec, args, kwargs)
-        wire = (
-            options.to_wire(now_ms)
-            if options.given or options.expires_s is not None or options.priority
-            else None
-        )
-        if marks:
-            wire = {**(wire or {}), **marks}
-        keywords = envelope.NO_KWARGS if packed_kwargs is None else msgspec.Raw(packed_kwargs)
-        return envelope.encode(
-            envelope.Envelope(envelope.VERSION, task.name, msgspec.Raw(packed_args), keywords, now_ms, wire)
-        )
 
     def _envelopes(
         self, task: Task[..., Any], options: Options, calls: Sequence[tuple[Any, ...]], now_ms: int
@@ -226,47 +274,47 @@ class Producer:
             for packed, marks in self._app.payloads.pack_many(task.codec, calls)
         ]
 
-    def _step(self, task: Task[..., Any], options: Options, jobs: Sequence[str | bytes]) -> Step:
-        keys = self._store.keys(options.queue)
-        chosen, due, priority = options.local is not None, options.due(), options.priority or None
-        cost = (
-            self._cost_ms(task, options, keys) if self._app.queue_order(options.queue) == "shortest" else None
-        )
+    def _open(self, queue: str) -> Operation[Route]:
+        """The way to a queue, made once a process: its name goes on the list of queues."""
+        route = Route.to(self._app, queue)
+        yield ("SADD", self._store.fleet_keys.queues, *(keys.queue for keys in route.shards))
+        self._routes[queue] = route
+        return route
 
-        def step(lane: Any) -> Transition[Enqueued]:
-            return transitions.enqueue(
-                keys,
-                lane.name,
-                lane.next_seq(),
-                jobs,
-                chosen=chosen,
-                due=due,
-                priority=priority,
-                cost_ms=cost,
-            )
+    def _learn_durations(self, route: Route) -> Operation[None]:
+        """How long jobs take, as workers have measured it; looked up now and then."""
+        keys: QueueKeys = route.shards[0]
+        queue = ids.base(keys.queue)
+        read_at, _ = self._durations.get(queue, (float("-inf"), {}))
+        if time.monotonic() - read_at > _DURATIONS_FRESH_S:
+            flat = yield ("HGETALL", keys.durations)
+            items = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
+            known = {name.decode(): int(micros) / 1000 for name, micros in items}
+            self._durations[queue] = (time.monotonic(), known)
 
-        return step
-
-    def _announce(self, queue: str) -> Operation[None]:
-        """Put the queue's name on the list of queues, once a process."""
-        yield ("SADD", self._store.fleet_keys.queues, queue)
-        self._announced.add(queue)
-
-    def _cost_ms(self, task: Task[..., Any], options: Options, keys: QueueKeys) -> float:
+    def _cost_ms(self, task: Task[..., Any], options: Options) -> float:
         """How long the job will probably run: as declared, else as workers measured it, else a second."""
         if options.duration_s is not None:
             return options.duration_s * 1000
-        read_at, known = self._durations.get(options.queue, (float("-inf"), {}))
-        if time.monotonic() - read_at > _DURATIONS_FRESH_S:
-            flat = self._store.pool.command("HGETALL", keys.durations)
-            items = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
-            known = {name.decode(): int(micros) / 1000 for name, micros in items}
-            self._durations[options.queue] = (time.monotonic(), known)
+        _, known = self._durations.get(options.queue, (0.0, {}))
         return known.get(task.name, _UNKNOWN_DURATION_MS)
 
 
-def _after(error: StoreError, enqueued: int) -> StoreError:
+def _after(error: StoreError, jobs: list[Job[Any]]) -> StoreError:
     """The same error, saying how far a bulk enqueue had come."""
-    found = type(error)(f"{error} ({enqueued} jobs of this call were handed over before that)")
-    found.enqueued = enqueued
+    if isinstance(error, NotDurable):
+        return _of(jobs, error)
+    found = type(error)(f"{error} ({len(jobs)} jobs of this call were handed over before that)")
+    found.enqueued = len(jobs)
+    return found
+
+
+def _of(jobs: list[Job[Any]], error: NotDurable) -> NotDurable:
+    """The same error, saying of which jobs."""
+    who = f"job {jobs[0].id}" if len(jobs) == 1 else f"{len(jobs)} jobs"
+    found = NotDurable(
+        f"{who}: {error}. It may run all the same; to be sure, enqueue again under the same id, which is safe"
+    )
+    found.enqueued = len(jobs)
+    found.job_ids = tuple(job.id for job in jobs)
     return found

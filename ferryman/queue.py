@@ -12,6 +12,7 @@ from ferryman.errors import FerrymanError, InvalidOption
 from ferryman.job import Job, at
 from ferryman.options import CallOptions
 from ferryman.store import inspection
+from ferryman.store.keys import QueueKeys
 from ferryman.store.sync import Operation
 from ferryman.store.transitions import BATCH
 
@@ -96,7 +97,7 @@ class Queue:
     # -- how it stands ---------------------------------------------------------------------------------------
 
     def info(self) -> QueueInfo:
-        """All figures at one moment, in one round trip."""
+        """All figures at one moment, in one round trip for each of its shards."""
         return self.app.store.drive(self._info())
 
     async def ainfo(self) -> QueueInfo:
@@ -104,7 +105,13 @@ class Queue:
         return await self.app.store.adrive(self._info())
 
     def _info(self) -> Operation[QueueInfo]:
-        found: inspection.Survey = yield inspection.survey(self.app.store.keys(self.name))
+        infos: list[QueueInfo] = []
+        for name in (yield from self.app.shard_list.of(self.name)):
+            found: inspection.Survey = yield inspection.survey(self.app.store.keys(name))
+            infos.append(self._described(found))
+        return infos[0] if len(infos) == 1 else _sum(infos)
+
+    def _described(self, found: inspection.Survey) -> QueueInfo:
         age = 0.0
         if found.oldest is not None:
             try:
@@ -133,19 +140,25 @@ class Queue:
         """Workers fetch nothing more from it; jobs that run go on, new ones are taken in. Whether that is a
         change.
         """
-        return self.app.store.run(inspection.pause(self.app.store.keys(self.name), reason or "paused"))
+        return self.app.store.drive(self._pause(reason or "paused"))
 
     async def apause(self, reason: str = "paused") -> bool:
         """As `pause`, on the running event loop."""
-        return await self.app.store.arun(inspection.pause(self.app.store.keys(self.name), reason or "paused"))
+        return await self.app.store.adrive(self._pause(reason or "paused"))
 
     def resume(self) -> bool:
         """End a pause. Whether there was one."""
-        return self.app.store.run(inspection.pause(self.app.store.keys(self.name), ""))
+        return self.app.store.drive(self._pause(""))
 
     async def aresume(self) -> bool:
         """As `resume`, on the running event loop."""
-        return await self.app.store.arun(inspection.pause(self.app.store.keys(self.name), ""))
+        return await self.app.store.adrive(self._pause(""))
+
+    def _pause(self, reason: str) -> Operation[bool]:
+        changed = False
+        for name in (yield from self.app.shard_list.of(self.name)):
+            changed |= yield inspection.pause(self.app.store.keys(name), reason)
+        return changed
 
     def purge(self, state: str = "queued", *, progress: Callable[[int], None] | None = None) -> int:
         """Delete the queue's jobs that are ``queued``, ``scheduled`` or ``dead``, 500 at a time. Gives their
@@ -162,44 +175,47 @@ class Queue:
     def _purge(self, state: str, progress: Callable[[int], None] | None) -> Operation[int]:
         if state not in ("queued", "scheduled", "dead"):
             raise InvalidOption(f"purge: state {state!r} must be 'queued', 'scheduled' or 'dead'")
-        keys = self.app.store.keys(self.name)
         total = 0
-        for place in _PLACES_OF_STATE[state]:
-            while (purged := (yield inspection.purge(keys, place))).entries:
-                total += purged.jobs
-                if progress is not None:
-                    progress(total)
+        for name in (yield from self.app.shard_list.of(self.name)):
+            keys = self.app.store.keys(name)
+            for place in _PLACES_OF_STATE[state]:
+                while (purged := (yield inspection.purge(keys, place))).entries:
+                    total += purged.jobs
+                    if progress is not None:
+                        progress(total)
         return total
 
     # -- its jobs --------------------------------------------------------------------------------------------
 
     def jobs(self, state: str = "queued") -> Iterator[Job[Any]]:
         """The jobs in a state (``queued``, ``scheduled``, ``running``, ``dead``), in the order of their turn,
-        read in pages.
+        read in pages; of a queue with shards, one shard after the other.
 
         Jobs that move while one iterates may be missed or seen twice.
         """
-        for page in self._pages(state):
-            yield from (Job(self.app, local, self.name) for local in self.app.store.drive(page))
+        _check_listed(state)
+        for name in self.app.store.drive(self.app.shard_list.of(self.name)):
+            for page in self._pages(name, state):
+                yield from (Job(self.app, local, name) for local in self.app.store.drive(page))
 
     async def ajobs(self, state: str = "queued") -> AsyncIterator[Job[Any]]:
         """As `jobs`, on the running event loop."""
-        for page in self._pages(state):
-            for local in await self.app.store.adrive(page):
-                yield Job(self.app, local, self.name)
+        _check_listed(state)
+        for name in await self.app.store.adrive(self.app.shard_list.of(self.name)):
+            for page in self._pages(name, state):
+                for local in await self.app.store.adrive(page):
+                    yield Job(self.app, local, name)
 
-    def _pages(self, state: str) -> Iterator[Operation[list[str]]]:
-        if state not in _IN_TURN:
-            raise InvalidOption(f"jobs: state {state!r} must be one of {', '.join(_IN_TURN)}")
+    def _pages(self, shard: str, state: str) -> Iterator[Operation[list[str]]]:
+        keys = self.app.store.keys(shard)
         for place in _IN_TURN[state]:
             more = [True]
             first = 0
             while more[0]:
-                yield self._held(more) if place == "held" else self._page(place, first, more)
+                yield self._held(keys, more) if place == "held" else self._page(keys, place, first, more)
                 first += BATCH
 
-    def _page(self, place: str, first: int, more: list[bool]) -> Operation[list[str]]:
-        keys = self.app.store.keys(self.name)
+    def _page(self, keys: QueueKeys, place: str, first: int, more: list[bool]) -> Operation[list[str]]:
         if place == "ready":  # the head is at the right end; a lifo queue's is at the left
             left = self.order == "lifo"
             window = (first, first + BATCH - 1) if left else (-first - BATCH, -first - 1)
@@ -215,14 +231,34 @@ class Queue:
         more[0] = len(found) == BATCH
         return [local.decode() for local in found]
 
-    def _held(self, more: list[bool]) -> Operation[list[str]]:
-        keys = self.app.store.keys(self.name)
+    def _held(self, keys: QueueKeys, more: list[bool]) -> Operation[list[str]]:
         more[0] = False
         locals_: list[str] = []
         for holder in (yield ("SMEMBERS", keys.holders)):
             members = yield ("SMEMBERS", keys.held(holder.decode()))
             locals_.extend(sorted(member.decode() for member in members))
         return locals_
+
+
+def _check_listed(state: str) -> None:
+    if state not in _IN_TURN:
+        raise InvalidOption(f"jobs: state {state!r} must be one of {', '.join(_IN_TURN)}")
+
+
+def _sum(infos: list[QueueInfo]) -> QueueInfo:
+    """How a queue stands whose shards stand like this."""
+    dues = [info.next_due_at for info in infos if info.next_due_at is not None]
+    return QueueInfo(
+        name=infos[0].name,
+        queued=sum(info.queued for info in infos),
+        scheduled=sum(info.scheduled for info in infos),
+        running=sum(info.running for info in infos),
+        dead=sum(info.dead for info in infos),
+        workers=max(info.workers for info in infos),
+        paused=next((info.paused for info in infos if info.paused is not None), None),
+        oldest_age_s=max(info.oldest_age_s for info in infos),
+        next_due_at=min(dues, default=None),
+    )
 
 
 class QueueBound:

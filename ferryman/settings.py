@@ -42,6 +42,9 @@ class Settings:
     patience_s: float = _setting(
         3.0, "how long a call repeats itself while Redis is away, before it raises", low=0, high=600
     )
+    durability: str = _setting(
+        "memory", "what must be true of a job before enqueue returns: memory, replicated[:n[:seconds]], fsync"
+    )
     result_ttl_s: float = _setting(
         600.0, "how long the result of a task that declares one is kept", low=0, high=365 * _DAY_S
     )

@@ -8,10 +8,12 @@ import inspect
 import logging
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ferryman.errors import ConfigurationError
+from ferryman import ids
+from ferryman.errors import ConfigurationError, StoreError
 from ferryman.interrupts import ShuttingDown
 from ferryman.worker.board import DRAINING, QUIET, RUNNING, STATE, Board
 from ferryman.worker.clock import ServerClock
@@ -44,9 +46,13 @@ class Engine:
         self.app = app
         self.settings = settings
         self.board = board or Board.private(settings.threads + settings.concurrency)
-        shares = queues_of(app, settings.queues)
+        shares = settings.queues or queues_of(app, ())
         weighted = any(share.weight for share in shares)
-        self.feeds = [self._feed(share) for share in shares]
+        ranks = {
+            name: rank for rank, name in enumerate(dict.fromkeys(ids.base(share.queue) for share in shares))
+        }
+        counts = Counter(ids.base(share.queue) for share in shares)
+        self.feeds = [self._feed(share, ranks, counts) for share in shares]
         indexes = {feed.name: index for index, feed in enumerate(self.feeds)}
         self.handover = Handover()
         self._clock = ServerClock()
@@ -81,9 +87,9 @@ class Engine:
         """Called when the engine is over."""
         self._thread = threading.Thread(target=self._exchange, name="ferryman-exchange", daemon=True)
 
-    def _feed(self, share: Share) -> Feed:
-        app = self.app
-        kinds = [task.is_async for task in app.tasks.values() if task.defaults.queue == share.queue]
+    def _feed(self, share: Share, ranks: Mapping[str, int], counts: Mapping[str, int]) -> Feed:
+        app, queue = self.app, ids.base(share.queue)
+        kinds = [task.is_async for task in app.tasks.values() if task.defaults.queue == queue]
         share_async = sum(kinds) / len(kinds) if kinds else 0.0
         if not self.settings.threads:
             share_async = 1.0
@@ -93,8 +99,9 @@ class Engine:
             share.queue,
             app.store.keys(share.queue),
             app.queue_order(share.queue),
-            share.weight or 1,
+            (share.weight or 1) / counts[queue],
             share_async,
+            ranks[queue],
         )
 
     # -- start and end ---------------------------------------------------------------------------------------
@@ -183,11 +190,19 @@ class Engine:
 
 
 def queues_of(app: Ferryman, shares: Sequence[Share]) -> list[Share]:
-    """The queues to work on: those that were named, or those of the registered tasks."""
-    if shares:
-        return list(shares)
+    """The queues to work on: those that were named, or those of the registered tasks; each shard of one with
+    shards, also those that only Redis knows of, if it can be asked.
+    """
     names = sorted({task.defaults.queue for task in app.tasks.values()} or {app.settings.default_queue})
-    return [Share(name) for name in names]
+    found: dict[str, Share] = {}
+    for share in shares or [Share(name) for name in names]:
+        try:
+            kept = app.store.drive(app.shard_list.of(share.queue))
+        except StoreError:
+            kept = app.shards_of(share.queue)
+        for name in kept if "#" not in share.queue else [share.queue]:
+            found.setdefault(name, Share(name, share.weight))
+    return list(found.values())
 
 
 def _has_async(app: Ferryman) -> bool:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from ferryman.errors import StoreError, StoreUnavailable
 from ferryman.settlement import Dispatch
-from ferryman.store import Link, transitions
+from ferryman.store import transitions
 from ferryman.store.transitions import BATCH, Fetched
 from ferryman.worker import board as boards
 from ferryman.worker import feeds as sharing
-from ferryman.worker.bells import Bells
+from ferryman.worker.bells import Bells, Ear
 from ferryman.worker.board import Board
 from ferryman.worker.clock import ServerClock
 from ferryman.worker.feeds import Feed
@@ -70,10 +70,10 @@ class Exchange:
         self._max_jobs = max_jobs
         self._stock = Stock(app, by_name, tenure, handover, clock, threads, concurrency)
         self._ledger = Ledger(app, by_name, self._stock, handover, board, clock)
-        self._link = Link(app.store.address, app.store.timeout_s)
-        self._bells = Bells(app.store.address, app.store.timeout_s)
+        self._link = app.store.link()
+        self._bells = Bells(app.store)
         self._look_ns = 0
-        self._doubt = False
+        self._has_parts = app.store.is_cluster
         self._failures = 0
         self._quiet = False
         self._draining = False
@@ -122,10 +122,10 @@ class Exchange:
         """Drop both connections and wait a little before the next try. False if there is to be none."""
         self._link.close()
         self._bells.close()
-        self._doubt = True
         self._ledger.again_ns = 0
         for feed in self._feeds:
-            feed.may_have_work = True
+            feed.doubt = feed.may_have_work = True
+            feed.away_ns = 0
         self._failures += 1
         empty_handed = self._draining and not self._stock.in_hand and self._failures > _LAST_TRIES
         if self._abandoned or empty_handed:
@@ -143,13 +143,11 @@ class Exchange:
         """Tell what is done and fetch what there is room for, or sleep. Whether all is over."""
         self._ledger.collect(self._tenure.holder)
         now = time.monotonic_ns()
-        if self._doubt and not self._ledger.has_unsent():
-            self._doubt = False
-            try:
-                self._stock.reconcile(self._link)
-            except BaseException:
-                self._doubt = True
-                raise
+        for feed in self._feeds:
+            if 0 < feed.away_ns <= now:
+                feed.away_ns, feed.may_have_work = 0, True
+            if feed.doubt and not feed.unsent and not feed.away_ns:
+                self._reconcile(feed)
         self._look_at_ends()
         due = self._ledger.due(now)
         plan = self._plan(now, due)
@@ -162,6 +160,28 @@ class Exchange:
         self._sleep(now)
         return False
 
+    def _reconcile(self, feed: Feed) -> None:
+        feed.doubt = False
+        try:
+            self._stock.reconcile(self._link, feed)
+        except StoreUnavailable as error:
+            feed.doubt = True
+            self._leave_alone(feed, error)
+        except BaseException:
+            feed.doubt = True
+            raise
+
+    def _leave_alone(self, feed: Feed, error: StoreUnavailable) -> None:
+        """The server of this queue is away. On a cluster the others go on; what else is lost has its cause in
+        the one server there is.
+        """
+        if not self._has_parts:
+            raise error
+        if not feed.away_ns:
+            logger.warning("queue %s: %s; the other queues go on", feed.name, error)
+        feed.away_ns = time.monotonic_ns() + int(random.uniform(0.1, 0.3) * 1e9)
+        feed.doubt, feed.may_have_work, feed.due_ns = True, False, 0
+
     def _look_at_ends(self) -> None:
         if 0 < self._max_jobs <= self._board.words[boards.DONE] and not self._draining:
             self._draining = True
@@ -172,12 +192,7 @@ class Exchange:
     def _is_over(self) -> bool:
         if self._abandoned:
             return True
-        if (
-            self._stock.in_hand
-            or self._handover.done
-            or self._ledger.has_batches()
-            or self._ledger.has_unsent()
-        ):
+        if self._stock.in_hand or self._handover.done or not self._ledger.is_empty:
             return False
         return self._draining or (self._burst and not any(feed.may_have_work for feed in self._feeds))
 
@@ -191,11 +206,17 @@ class Exchange:
         plan: list[tuple[Feed, int]] = []
         fetching = not (self._draining or self._quiet)
         if fetching and (due or not handover.ready or not handover.ready_async):
-            open_feeds = [feed for feed in self._feeds if not (feed.unfit and 0 < feed.due_ns <= now)]
+            open_feeds = [
+                feed
+                for feed in self._feeds
+                if not feed.away_ns and not (feed.unfit and 0 < feed.due_ns <= now)
+            ]
             plan = self._share(open_feeds, *self._stock.room())
         planned = [feed for feed, _ in plan]
         for feed in self._feeds:
-            if (feed.pass_on or (feed.due_ns and now >= feed.due_ns)) and feed not in planned:
+            if feed.away_ns or feed in planned:
+                continue
+            if feed.pass_on or (feed.due_ns and now >= feed.due_ns):
                 plan.append((feed, 0))  # promotes what is due, and rings for others
         return plan
 
@@ -218,20 +239,20 @@ class Exchange:
         if any(isinstance(reply, Fetched) and reply.state == b"lost" for _, reply in fetched):
             self._stock.forfeit()
             return
-        if any(isinstance(reply, StoreUnavailable) for reply in replies):  # loading, failing over
-            raise next(reply for reply in replies if isinstance(reply, StoreUnavailable))
+        asked_of = [feed for feed, _ in outgoing] + [feed for feed, _ in plan]
+        for feed, reply in zip(asked_of, replies, strict=True):
+            if isinstance(reply, StoreUnavailable):  # loading, failing over
+                self._leave_alone(feed, reply)
         limits = dict(plan)
-        doubt, self._doubt = self._doubt, True  # until all that came is in hand
         for feed, reply in fetched:
             if isinstance(reply, StoreError):
                 self._ledger.refused(feed, reply)
-            else:
-                self._take(feed, reply, asked)
-                if feed.unfit and not limits[feed]:
-                    feed.may_have_work = False  # the bell has been rung, for us as for others
-        self._doubt = doubt or any(
-            isinstance(reply, Fetched) and len(feed.hand) != reply.held for feed, reply in fetched
-        )
+                continue
+            doubted, feed.doubt = feed.doubt, True  # until all that came is in hand
+            self._take(feed, reply, asked)
+            feed.doubt = doubted or len(feed.hand) != reply.held
+            if feed.unfit and not limits[feed]:
+                feed.may_have_work = False  # the bell has been rung, for us as for others
         self._board.words[boards.PROGRESS] = time.monotonic_ns()
         for command in self._ledger.durations.commands(asked):
             self._link.command(*command)
@@ -256,7 +277,8 @@ class Exchange:
         """Wait for a bell, a finished job, or the next moment that matters."""
         handover, ledger = self._handover, self._ledger
         self._stock.give_back_stale(now)
-        self._listen()
+        if not self._listen():
+            return
         if ledger.gathered:
             handover.gathering = True
             awake = not handover.ready and not handover.ready_async
@@ -266,12 +288,13 @@ class Exchange:
         if not awake:
             self._wait(self._wake_ns(now))
         handover.listening = handover.gathering = False
-        if self._bells.overdue():
-            raise StoreUnavailable("Redis has fallen silent: a connection to it is dead")
+        for ear in self._bells.overdue():
+            self._deaf(ear, StoreUnavailable("Redis has fallen silent: a connection to it is dead"))
 
     def _wake_ns(self, now: int) -> int:
         """The next moment that matters."""
         moments = [self._look_ns, *(feed.due_ns for feed in self._feeds if feed.due_ns)]
+        moments += [feed.away_ns for feed in self._feeds if feed.away_ns]
         if self._handover.ready or self._handover.ready_async:
             moments.append(now + STALE_NS // 2)
         if self._ledger.gathered:
@@ -283,29 +306,38 @@ class Exchange:
     def _wait(self, until_ns: int) -> None:
         poll = select.poll()
         poll.register(self._handover.wake_fd, select.POLLIN)
-        if self._bells.armed:
-            poll.register(self._bells.fileno(), select.POLLIN)
+        ears = self._bells.sockets()
+        for fd in ears:
+            poll.register(fd, select.POLLIN)
         for fd, _ in poll.poll(max(0.0, (until_ns - time.monotonic_ns()) / 1e6)):
             if fd == self._handover.wake_fd:
                 self._handover.heard()
             else:
-                self._hear()
+                self._hear(ears[fd])
 
-    def _listen(self) -> None:
-        """Block on the bells of the queues from which there is room to fetch."""
+    def _listen(self) -> bool:
+        """Block on the bells of the queues from which there is room to fetch. False: look again first."""
         if self._draining or self._quiet:
-            return
+            return True
         room = self._stock.room()
-        open_feeds = [feed for feed in self._feeds if feed.limit(*room) > 0]
+        open_feeds = [feed for feed in self._feeds if not feed.away_ns and feed.limit(*room) > 0]
         if not open_feeds or any(feed.may_have_work for feed in open_feeds):
-            return  # what is known to be there is fetched with the next round trip
-        if not self._bells.armed:
-            self._bells.arm(open_feeds)
-        elif not self._bells.covers(open_feeds):
-            self._bells.interrupt(self._link)
+            return True  # what is known to be there is fetched with the next round trip
+        return self._bells.listen(open_feeds, self._link)
 
-    def _hear(self) -> None:
-        feed = self._bells.hear()
+    def _hear(self, ear: Ear) -> None:
+        try:
+            feed = ear.hear()
+        except StoreUnavailable as error:
+            self._deaf(ear, error)
+            return
         if feed is not None:
             feed.may_have_work = True
             feed.pass_on = True  # if there is no room by now, the token goes on to somebody else
+
+    def _deaf(self, ear: Ear, error: StoreUnavailable) -> None:
+        """A connection to bells is lost; on a cluster, that of one queue."""
+        feeds = list(ear.armed.values())
+        ear.close()
+        for feed in feeds:
+            self._leave_alone(feed, error)

@@ -17,17 +17,20 @@ class Feed:
     """One queue of this worker."""
 
     __slots__ = (
-        "async_share", "batch", "credit", "due_ns", "hand", "keys", "lifo", "may_have_work", "name", "order",
-        "pass_on", "unfit",
-        "unsent", "weight",
+        "async_share", "away_ns", "batch", "credit", "doubt", "due_ns", "hand", "keys", "lifo",
+        "may_have_work", "name", "order", "pass_on", "rank", "unfit", "unsent", "weight",
     )  # fmt: skip
 
-    def __init__(self, name: str, keys: QueueKeys, order: str, weight: int, async_share: float) -> None:
+    def __init__(
+        self, name: str, keys: QueueKeys, order: str, weight: float, async_share: float, rank: int = 0
+    ) -> None:
         self.name = name
         self.keys = keys
         self.order = order
         self.lifo = order == "lifo"
         self.weight = weight
+        self.rank = rank
+        """Its place in a strict order; the shards of a queue have the same."""
         self.async_share = async_share
         """Which part of its jobs is async, as of late."""
         self.hand: dict[bytes, Attempt] = {}
@@ -46,6 +49,10 @@ class Feed:
         bell first: this worker, who keeps the timer, would else fetch such a job again and again.
         """
         self.credit = 0.0
+        self.doubt = False
+        """What is held of it may not be what is in hand: a reply was lost."""
+        self.away_ns = 0
+        """Its server, one of several, did not answer: leave it alone until that moment; 0: it is there."""
 
     def learn_kinds(self, jobs: int, async_jobs: int) -> None:
         """So many jobs came, so many of them async."""
@@ -68,10 +75,13 @@ class Feed:
 
 
 def strict(feeds: Sequence[Feed], threads: int, coroutines: int) -> list[tuple[Feed, int]]:
-    """Fetch from the first queue that may have work and fits; the others have to wait for what it leaves."""
+    """Fetch from the first queue that may have work and fits; the others have to wait for what it leaves. Its
+    shards share alike.
+    """
     for feed in feeds:
         if feed.may_have_work and (limit := feed.limit(threads, coroutines)) > 0:
-            return [(feed, limit)]
+            alike = [other for other in feeds if other.rank == feed.rank]
+            return [(feed, limit)] if len(alike) == 1 else weighted(alike, threads, coroutines)
     return []
 
 

@@ -25,7 +25,7 @@ def check_store(app: Ferryman) -> None:
         raise ConfigurationError(
             "workers need a server: memory:// is for tests, which run their jobs themselves"
         )
-    link = Link(app.store.address, app.store.timeout_s)
+    link = app.store.link()
     try:
         link.command("PING")
         try:

@@ -46,7 +46,7 @@ class Heart:
         self._keys: list[QueueKeys] = [app.store.keys(name) for name in queues]
         self._holders = holders
         self._notes = notes
-        self._link = Link(app.store.address, app.store.timeout_s)
+        self._link = app.store.link()
         self._recovery = Recovery(app, self._link)
         self._errands: queue.SimpleQueue[Errand | None] = queue.SimpleQueue()
         self._noted: set[str] = set()

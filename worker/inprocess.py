@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from ferryman import ids
 from ferryman.worker.board import DONE, FAILED, STATE, STATES
-from ferryman.worker.engine import Engine
+from ferryman.worker.engine import Engine, queues_of
 from ferryman.worker.heart import Heart
 from ferryman.worker.notes import Note
 from ferryman.worker.settings import Share, WorkerSettings, parse_queues
@@ -46,7 +47,12 @@ class InProcessWorker:
     ) -> None:
         shares = parse_queues(queues) if isinstance(queues, str) else tuple(Share(queue) for queue in queues)
         settings = WorkerSettings(
-            app="", queues=shares, threads=threads, concurrency=concurrency, name=name, burst=burst
+            app="",
+            queues=tuple(queues_of(app, shares)),
+            threads=threads,
+            concurrency=concurrency,
+            name=name,
+            burst=burst,
         )
         self._app = app
         self.engine = Engine(app, settings)
@@ -108,7 +114,8 @@ class InProcessWorker:
         settings = self.engine.settings
         note = Note(
             self.holder, socket.gethostname(), os.getpid(), os.getpid(), STATES[words[STATE]],
-            [feed.name for feed in self.engine.feeds], settings.threads, settings.concurrency,
+            list(dict.fromkeys(ids.base(feed.name) for feed in self.engine.feeds)),
+            settings.threads, settings.concurrency,
             self._started_ms, int(time.time() * 1000), words[DONE], words[FAILED],
         )  # fmt: skip
         return [note]

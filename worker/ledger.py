@@ -122,18 +122,25 @@ class Ledger:
         return self.has_batches() or (now >= self.again_ns and self.has_unsent())
 
     def has_batches(self) -> bool:
-        """Whether there is anything to tell for the first time."""
-        return any(feed.batch.waiting for feed in self._feeds.values())
+        """Whether there is anything to tell for the first time, and somebody to tell it to."""
+        return any(feed.batch.waiting and not feed.away_ns for feed in self._feeds.values())
 
     def has_unsent(self) -> bool:
-        """Whether there is anything to tell again."""
-        return any(feed.unsent for feed in self._feeds.values())
+        """Whether there is anything to tell again, and somebody to tell it to."""
+        return any(feed.unsent and not feed.away_ns for feed in self._feeds.values())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything has been told."""
+        return not any(feed.batch.waiting or feed.unsent for feed in self._feeds.values())
 
     def outgoing(self, holder: str, now: int) -> list[tuple[Feed, Dispatch]]:
         """Everything that is to be told, described as transitions."""
         found: list[tuple[Feed, Dispatch]] = []
         now_ms = self._clock.now_ms()
         for feed in self._feeds.values():
+            if feed.away_ns:
+                continue
             if feed.unsent and now >= self.again_ns:
                 found += [(feed, dispatch) for dispatch in feed.unsent]
                 feed.unsent = []
@@ -153,7 +160,9 @@ class Ledger:
     def told(self, feed: Feed, dispatch: Dispatch, reply: Any) -> None:
         """Redis has answered."""
         if isinstance(reply, StoreError):
-            feed.unsent.append(dispatch)
+            # Whether it was carried out is not known if the connection was lost.
+            lost = isinstance(reply, StoreUnavailable)
+            feed.unsent.append(dispatch._replace(again=True) if lost else dispatch)
             self.refused(feed, reply)
             return
         hand = feed.hand

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Sequence
 
+from ferryman import ids
 from ferryman.worker.board import DONE, FAILED, RSS, STATE, STATES
 from ferryman.worker.child import Child
 from ferryman.worker.notes import Doing, Note
@@ -34,7 +35,8 @@ def notes_of(children: Sequence[Child], settings: WorkerSettings, queues: Sequen
             found.append(
                 Note(
                     holder, host, child.pid, supervisor, "stopped" if child.stopped else STATES[words[STATE]],
-                    list(queues), settings.threads, settings.concurrency, child.started_ms, now_ms,
+                    list(dict.fromkeys(map(ids.base, queues))), settings.threads, settings.concurrency,
+                    child.started_ms, now_ms,
                     words[DONE], words[FAILED], words[RSS],
                     (now_ns - progress) / 1e9 if progress else 0.0, doing,
                 )

@@ -127,20 +127,17 @@ class Stock:
                     self._feeds[attempt.queue].may_have_work = True
                 self.give_back(stale)
 
-    def reconcile(self, link: Link) -> None:
-        """Make what is in hand equal to what Redis says is held."""
-        for feed in self._feeds.values():
-            found, gone = self._tenure.compare(link, feed)
-            if gone:
-                logger.warning(
-                    "queue %s: %d jobs are not ours any more, they run elsewhere", feed.name, len(gone)
-                )
-                self._take_out([feed.hand.pop(local) for local in gone])
-            if found.ids:
-                logger.info(
-                    "queue %s: %d jobs of a reply that was lost are taken up", feed.name, len(found.ids)
-                )
-                self.distribute(link, feed, found.ids, found.envelopes, found.tries, found.crashes)
+    def reconcile(self, link: Link, feed: Feed) -> None:
+        """Make what is in hand of a queue equal to what Redis says is held."""
+        found, gone = self._tenure.compare(link, feed)
+        if gone:
+            logger.warning(
+                "queue %s: %d jobs are not ours any more, they run elsewhere", feed.name, len(gone)
+            )
+            self._take_out([feed.hand.pop(local) for local in gone])
+        if found.ids:
+            logger.info("queue %s: %d jobs of a reply that was lost are taken up", feed.name, len(found.ids))
+            self.distribute(link, feed, found.ids, found.envelopes, found.tries, found.crashes)
 
     def _take_out(self, lost: Sequence[Attempt]) -> None:
         """Drop those of these attempts that have not begun."""

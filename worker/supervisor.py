@@ -13,8 +13,10 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ferryman import ids
 from ferryman.errors import ConfigurationError, StoreError
 from ferryman.location import AppNotFound, find_app
 from ferryman.store import Link
@@ -72,8 +74,9 @@ class Supervisor:
 
     def __init__(self, app: Ferryman, settings: WorkerSettings) -> None:
         self._app = app
-        self._settings = settings
-        self._queues = [share.queue for share in queues_of(app, settings.queues)]
+        shares = queues_of(app, settings.queues)
+        self._settings = replace(settings, queues=tuple(shares))  # one list, in one order, for all processes
+        self._queues = [share.queue for share in shares]
         self._children: list[Child] = []
         self._starts: dict[int, float] = {}  # place -> when to start a process there
         self._pauses: dict[int, float] = {}
@@ -91,7 +94,8 @@ class Supervisor:
         """Until told to end, or in burst mode until there is nothing left to do; the exit code."""
         logger.info(
             "%d processes with %d threads each work on %s of %s",
-            self._settings.processes, self._settings.threads, ", ".join(self._queues),
+            self._settings.processes, self._settings.threads,
+            ", ".join(dict.fromkeys(map(ids.base, self._queues))),
             self._app.store.address,
         )  # fmt: skip
         with self._signals() as signals:

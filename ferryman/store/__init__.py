@@ -1,22 +1,25 @@
 """The only code that speaks to Redis.
 
 `transitions` and `inspection` describe each atomic step of a job's life; `lua/` holds the scripts; `sync` and
-`aio` carry a step out. `Store` is one configured place where jobs are kept.
+`aio` carry a step out, over a `link` to one server or a `cluster` of them. `Store` is one configured place
+where jobs are kept.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ferryman.store.address import Address, parse
 from ferryman.store.aio import AsyncPool, InlineAsyncPool
-from ferryman.store.connection import Address, parse
+from ferryman.store.cluster import ClusterLink
+from ferryman.store.durability import Durability
 from ferryman.store.keys import FleetKeys, QueueKeys
-from ferryman.store.sync import Lane, Link, Operation, Pool
+from ferryman.store.link import Lane, Link
+from ferryman.store.sync import Operation, Pool
 from ferryman.store.transitions import Transition
 
-__all__ = ["Address", "Lane", "Link", "Pool", "Store", "Transition"]
+__all__ = ["Address", "Durability", "Lane", "Link", "Pool", "Store", "Transition"]
 
 R = TypeVar("R")
 _CLOCK_TRUST_S = 60.0
@@ -51,13 +54,22 @@ class Store:
             found = self._keys[queue] = QueueKeys(self.prefix, queue)
         return found
 
-    def run(self, step: Transition[R] | Callable[[Lane], Transition[R]]) -> R:
-        """Carry out a transition; see `Pool.run`."""
-        return self.pool.run(step)
+    def link(self) -> Link:
+        """A connection of its own for one thread; it is opened when it is first used."""
+        return (ClusterLink if self.is_cluster else Link)(self.address, self.timeout_s)
 
-    async def arun(self, step: Transition[R] | Callable[[Any], Transition[R]]) -> R:
+    @property
+    def is_cluster(self) -> bool:
+        """Whether queues live on different servers."""
+        return self.address.kind == "cluster"
+
+    def run(self, transition: Transition[R]) -> R:
+        """Carry out a transition; see `Pool.run`."""
+        return self.pool.run(transition)
+
+    async def arun(self, transition: Transition[R]) -> R:
         """Carry out a transition on the running event loop."""
-        return await self.apool.run(step)
+        return await self.apool.run(transition)
 
     def drive(self, operation: Operation[R]) -> R:
         """Run an operation of several steps."""
@@ -78,7 +90,7 @@ class Store:
         """The server's time in ms since the epoch, to within half a round trip. May cost a round trip, at
         most once a minute.
         """
-        if not self.clock_is_known():
+        if time.monotonic() - self._synced_at >= _CLOCK_TRUST_S:
             # Without a lock: threads that come at once ask at once, and a fork finds nothing locked.
             before = time.monotonic()
             self.learn_clock(self._now(self.pool.command("TIME")), before)

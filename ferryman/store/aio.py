@@ -15,105 +15,23 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
-import redis.asyncio.connection as aio_connection
-import redis.connection as sync_connection
-import redis.exceptions as rx
-from redis.asyncio.retry import Retry as RedisRetry
-from redis.backoff import NoBackoff
-
-from ferryman.errors import FerrymanError, StoreError, StoreUnavailable
-from ferryman.store.connection import Address, explain, options_of
-from ferryman.store.scripts import Script
-from ferryman.store.sync import Lane, Operation, Pool
+from ferryman.errors import NotDurable, StoreError, StoreUnavailable
+from ferryman.store.address import Address
+from ferryman.store.aio_cluster import AsyncClusterLane
+from ferryman.store.aio_link import AsyncLane
+from ferryman.store.durability import Durability
+from ferryman.store.sync import BROKEN_BETWEEN, Operation, Pool
 from ferryman.store.transitions import Transition
 
 R = TypeVar("R")
-
-_KINDS: dict[type, type[aio_connection.AbstractConnection]] = {
-    sync_connection.Connection: aio_connection.Connection,
-    sync_connection.SSLConnection: aio_connection.SSLConnection,
-    sync_connection.UnixDomainSocketConnection: aio_connection.UnixDomainSocketConnection,
-}
-
-
-def _connect(address: Address, timeout_s: float) -> aio_connection.AbstractConnection:
-    options = options_of(address, timeout_s)
-    kind = options.pop("connection_class", sync_connection.Connection)
-    return _KINDS[kind](retry=RedisRetry(NoBackoff(), 0), **options)
-
-
-class AsyncLane:
-    """One connection with a name and a sequence number, as `ferryman.store.sync.Lane`."""
-
-    def __init__(self, address: Address, timeout_s: float) -> None:
-        self.address = address
-        self.name = os.urandom(6).hex()
-        self._last = 0
-        self._timeout_s = timeout_s
-        self._connection = _connect(address, timeout_s)
-        self._shas: dict[Script, str] = {}
-
-    def next_seq(self) -> int:
-        """The number of the next enqueue on this lane."""
-        self._last += 1
-        return self._last
-
-    async def close(self) -> None:
-        """Drop the connection; the next call opens a new one. Never raises."""
-        await self.discard()
-        if self.address.kind == "embedded":
-            with contextlib.suppress(FerrymanError):  # the next call says what is wrong
-                self._connection = await asyncio.to_thread(_connect, self.address, self._timeout_s)
-
-    async def discard(self) -> None:
-        """Drop the connection for good: as `close`, but an embedded server that has ended stays so."""
-        with contextlib.suppress(Exception):
-            await self._connection.disconnect(nowait=True)
-
-    async def command(self, *words: Any) -> Any:
-        """Send one plain command and read its reply. Raises a `StoreError`."""
-        try:
-            return await self._call(*words)
-        except (rx.RedisError, OSError) as error:
-            raise explain(error, self.address) from error
-
-    async def run(self, transition: Transition[R]) -> R:
-        """Carry out one transition, once. Raises a `StoreError`."""
-        script = transition.script
-        try:
-            sha = self._shas.get(script) or await self._load(script)
-            reply = await self._call("EVALSHA", sha, len(transition.keys), *transition.keys, *transition.args)
-        except rx.NoScriptError:
-            del self._shas[script]
-            return await self.run(transition)
-        except (rx.RedisError, OSError) as error:
-            raise explain(error, self.address) from error
-        return transition.read(reply)
-
-    async def _call(self, *words: Any) -> Any:
-        await self._connection.send_command(*words)
-        return await self._connection.read_response(disable_decoding=True)
-
-    async def _load(self, script: Script) -> str:
-        try:
-            await self._call("SCRIPT", "LOAD", script.flagged)
-            sha = script.flagged_sha
-        except rx.ResponseError as error:
-            if isinstance(
-                error, rx.NoPermissionError | rx.AuthenticationError | rx.OutOfMemoryError | rx.ReadOnlyError
-            ):
-                raise
-            await self._call("SCRIPT", "LOAD", script.plain)
-            sha = script.plain_sha
-        self._shas[script] = sha
-        return sha
+Awaited = Callable[[Transition[Any]], Awaitable[Any]]
 
 
 class _PerLoop:
     """The lanes of one event loop."""
 
     def __init__(self, most: int) -> None:
-        self.free: list[AsyncLane] = []
+        self.free: list[AsyncLane | AsyncClusterLane] = []
         self.permits = asyncio.Semaphore(most)
         self.pid = os.getpid()
         self.end = self._until_the_loop_ends()
@@ -153,7 +71,7 @@ class AsyncPool:
         return found
 
     @contextlib.asynccontextmanager
-    async def lane(self) -> AsyncIterator[AsyncLane]:
+    async def lane(self) -> AsyncIterator[AsyncLane | AsyncClusterLane]:
         """A lane for this coroutine alone."""
         here = await self._here()
         async with here.permits:
@@ -168,25 +86,49 @@ class AsyncPool:
             finally:
                 here.free.append(lane)
 
-    async def _make(self) -> AsyncLane:
+    async def _make(self) -> AsyncLane | AsyncClusterLane:
         if self.address.kind == "embedded":  # may have to start the server
             return await asyncio.to_thread(AsyncLane, self.address, self._timeout_s)
-        return AsyncLane(self.address, self._timeout_s)
+        kind = AsyncClusterLane if self.address.kind == "cluster" else AsyncLane
+        return kind(self.address, self._timeout_s)
 
-    async def run(self, step: Transition[R] | Callable[[Any], Transition[R]]) -> R:
+    async def run(self, transition: Transition[R], durability: Durability | None = None) -> R:
         """As `Pool.run`."""
         async with self.lane() as lane:
-            transition = step(lane) if callable(step) else step
-            try:
-                return await lane.run(transition)
-            except StoreUnavailable as error:
-                if not transition.repeatable:
-                    await lane.close()
-                    raise
-                return await self._again(lane, lambda: lane.run(transition), error)
+            return await self._carry_out(lane, transition, durability)
+
+    async def _carry_out(
+        self,
+        lane: AsyncLane | AsyncClusterLane,
+        transition: Transition[R],
+        durability: Durability | None = None,
+    ) -> R:
+        if transition.numbered:
+            lane.number(transition)
+        try:
+            return await lane.run(transition, durability)
+        except StoreUnavailable as error:
+            if not transition.repeatable:
+                await lane.close()
+                raise
+            return await self._again(lane, lambda: lane.run(transition, durability), error)
+
+    @contextlib.asynccontextmanager
+    async def together(self, durability: Durability | None) -> AsyncIterator[Awaited]:
+        """As `Pool.together`."""
+        if durability is None:
+            yield self.run
+            return
+        async with self.lane() as lane:
+            await lane.check(durability)
+            breaks = lane.breaks
+            yield lambda transition: self._carry_out(lane, transition)
+            if lane.breaks != breaks:
+                raise NotDurable(BROKEN_BETWEEN)
+            await lane.confirm(durability)
 
     async def _again(
-        self, lane: AsyncLane, attempt: Callable[[], Awaitable[R]], error: StoreUnavailable
+        self, lane: AsyncLane | AsyncClusterLane, attempt: Callable[[], Awaitable[R]], error: StoreUnavailable
     ) -> R:
         deadline = time.monotonic() + self._patience_s
         pause = 0.02
@@ -232,8 +174,12 @@ class InlineAsyncPool(AsyncPool):
         super().__init__(pool.address, timeout_s=0, patience_s=0)
         self._pool = pool
 
-    async def run(self, step: Transition[R] | Callable[[Lane], Transition[R]]) -> R:
-        return self._pool.run(step)
+    async def run(self, transition: Transition[R], durability: Durability | None = None) -> R:
+        return self._pool.run(transition, durability)
+
+    @contextlib.asynccontextmanager
+    async def together(self, durability: Durability | None) -> AsyncIterator[Awaited]:
+        yield lambda transition: self.run(transition, durability)
 
     async def command(self, *words: Any) -> Any:
         return self._pool.command(*words)

@@ -71,6 +71,8 @@ class QueueKeys:
     seq: str = field(init=False)
     durations: str = field(init=False)
     swept: str = field(init=False)
+    producers: str = field(init=False)
+    """What the keys ``producer:<lane>`` begin with."""
     done: str = field(init=False)
     """Channel: ids of jobs that ended and kept a result, or died."""
 
@@ -79,6 +81,7 @@ class QueueKeys:
         object.__setattr__(self, "stem", stem)
         for name in self.__slots__[3:]:
             object.__setattr__(self, name, stem + name)
+        object.__setattr__(self, "producers", stem + "producer:")
 
     def held(self, holder: str) -> str:
         return f"{self.stem}held:{holder}"
@@ -93,7 +96,7 @@ class QueueKeys:
         return f"{self.stem}result:{local}"
 
     def producer(self, lane: str) -> str:
-        return f"{self.stem}producer:{lane}"
+        return self.producers + lane
 
     def stats(self, minute: int) -> str:
         return f"{self.stem}stats:{minute}"

@@ -7,7 +7,6 @@ moved by a test.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -17,9 +16,12 @@ import redis.exceptions as rx
 
 from ferryman.errors import ConfigurationError, StoreError
 from ferryman.store import scripts
-from ferryman.store.connection import Address, explain
+from ferryman.store.address import Address
+from ferryman.store.connection import explain
+from ferryman.store.durability import Durability
+from ferryman.store.link import Lane, Numbering
 from ferryman.store.scripts import Script
-from ferryman.store.sync import Lane, Pool
+from ferryman.store.sync import Pool
 from ferryman.store.transitions import Transition
 
 R = TypeVar("R")
@@ -63,12 +65,12 @@ class MemoryLane(Lane):
     """
 
     def __init__(self, address: Address, client: Any, lock: threading.RLock) -> None:
-        # Not Lane.__init__: there is no connection to make.
+        # Not Link.__init__: there is no connection to make.
+        Numbering.__init__(self)
         self.address = address
+        self.breaks = 0
         self._client = client
         self._lock = lock
-        self._last = 0
-        self.name = os.urandom(6).hex()  # not id(): a later lane could be born at the same address
         self._known: dict[Script, str] = {}
 
     def close(self) -> None:
@@ -85,7 +87,15 @@ class MemoryLane(Lane):
             raise explain(error, self.address) from error
         return reply
 
-    def run(self, transition: Transition[R]) -> R:
+    def check(self, durability: Durability) -> None:
+        """Raises `ConfigurationError`: nothing is durable here."""
+        raise ConfigurationError(
+            f"memory:// keeps jobs in this process only, so durability {durability.level!r} cannot be had"
+        )
+
+    def run(self, transition: Transition[R], durability: Durability | None = None) -> R:
+        if durability is not None:
+            self.check(durability)
         text = self._known.get(transition.script) or self._movable(transition.script)
         try:
             with self._lock:

@@ -30,11 +30,14 @@ class Transition(Generic[R]):
     """One atomic step: ``EVALSHA script keys args``, and how to read what comes back."""
 
     script: Script
-    keys: Sequence[str]
-    args: Sequence[Any]
+    keys: list[str]
+    args: list[Any]
     read: Callable[[Any], R]
     repeatable: bool = True
     """Whether sending it again after a lost reply does no harm."""
+    numbered: bool = False
+    """Whether the lane that carries it out has yet to put its name and its next number in: see `Lane.number`.
+    """
 
 
 def batches(items: Sequence[T], size: int = BATCH) -> Iterable[Sequence[T]]:
@@ -58,11 +61,20 @@ def _texts(reply: list[bytes]) -> list[str]:
 
 
 class Enqueued(NamedTuple):
-    """What became of an enqueue. A repetition of a call that was carried out before counts as carried out."""
+    """What became of an enqueue."""
 
     created: int
+    """How many jobs are new; -1: the call is a repetition of one that was carried out before."""
     existing: list[str]
     """Ids that were there already and were left alone."""
+
+
+def _enqueued(reply: list[Any]) -> Enqueued:
+    return Enqueued(reply[0], _texts(reply[1:]) if len(reply) > 1 else [])
+
+
+PRODUCER, LANE_SEQ = 8, 0
+"""Where in an enqueue's keys and arguments the lane stands that carries it out."""
 
 
 def enqueue(
@@ -78,24 +90,20 @@ def enqueue(
 ) -> Transition[Enqueued]:
     """Hand over jobs, given flat as id, envelope, id, envelope, ...
 
+    `lane`, `lane_seq`: who sends it, as which of its calls; '' leaves that to the lane that carries it out.
     `chosen`: the ids are the user's own, so they may exist. `due`: ``+<ms>`` from now or ``<ms>`` since the
     epoch. `cost_ms`: expected run time, for a queue in order ``shortest``.
     """
     names = [
         keys.jobs, keys.ready, keys.ranked, keys.rank, keys.delayed, keys.bell, keys.ghosts, keys.seq,
-        keys.producer(lane),
+        keys.producers + lane,
     ]  # fmt: skip
     if chosen:
         names += [keys.result(str(local)) for local in jobs[::2]]
     ranked = "" if priority is None else str(priority)
     cost = "" if cost_ms is None else str(cost_ms)
     args = [lane_seq, "ids" if chosen else "new", due, ranked, cost, *jobs]
-    count = len(jobs) // 2
-
-    def read(reply: list[Any]) -> Enqueued:
-        return Enqueued(count, []) if reply[0] == -1 else Enqueued(reply[0], _texts(reply[1:]))
-
-    return Transition(scripts.load("enqueue"), names, args, read)
+    return Transition(scripts.load("enqueue"), names, args, _enqueued, numbered=not lane)
 
 
 # -- fetch, ack, and the other ends of an attempt ------------------------------------------------------------

@@ -240,7 +240,7 @@ class Kit(Looking):
         return None
 
     def _running(self, job: Job[Any], raises: bool | None) -> Work[Run | None]:
-        attempt = self._holder.take_this(job.queue, job.local)
+        attempt = self._holder.take_this(job.shard, job.local)
         return None if attempt is None else (yield from self._attempting(attempt, raises, False))
 
     def _attempting(self, attempt: Attempt, raises: bool | None, lose: bool) -> Work[Run]:

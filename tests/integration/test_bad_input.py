@@ -32,7 +32,8 @@ from ferryman import (
     UnknownTask,
 )
 from ferryman.store import Address, transitions
-from ferryman.store.connection import explain, mask, parse
+from ferryman.store.address import mask, parse
+from ferryman.store.connection import explain
 from ferryman.store.transitions import Burial, Later
 from tests.support.server import RedisServer
 from tests.support.snapshot import assert_one_place, snapshot
@@ -182,13 +183,9 @@ def test_many_large_jobs_travel_in_calls_of_bounded_size(app: Ferryman, client: 
     sizes: list[int] = []
     run = app.store.pool.run
 
-    def measured(step: Any) -> Any:
-        def sized(lane: Any) -> Any:
-            transition = step(lane)
-            sizes.append(sum(len(word) for word in transition.args if isinstance(word, bytes)))
-            return transition
-
-        return run(sized)
+    def measured(transition: Any, durability: Any = None) -> Any:
+        sizes.append(sum(len(word) for word in transition.args if isinstance(word, bytes)))
+        return run(transition, durability)
 
     app.store.pool.run = measured  # type: ignore[method-assign]
     jobs = app.tasks["big"].enqueue_many([(b"x" * 900_000,)] * 12)
@@ -204,7 +201,9 @@ def test_many_large_jobs_travel_in_calls_of_bounded_size(app: Ferryman, client: 
         "http://localhost",
         "redis://localhost:port",
         "redis://localhost/0?no_such_option=1",
-        "redis+cluster://localhost",
+        "redis+cluster://localhost/3",
+        "redis+sentinel://localhost",
+        "redis+cluster://",
         "unix://",
     ],
 )

@@ -386,7 +386,7 @@ def test_an_unreadable_job_is_dead_and_its_neighbours_run(app: Ferryman) -> None
     newer = envelope._version.decode(b"\x93\x02\xa1x\xc0")
     assert newer[0] == 2
     bodies: list[str | bytes] = ["broken", b"\xff\x00rubbish", "newer", b"\x93\x02\xa1x\xc0"]
-    app.store.run(lambda lane: transitions.enqueue(keys, lane.name, lane.next_seq(), bodies))
+    app.store.run(transitions.enqueue(keys, "", 0, bodies))
     with InProcessWorker(app):
         assert fine.enqueue().result(5) == 1
         wait_until(lambda: app.job("broken@default").state == "dead")

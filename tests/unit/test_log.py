@@ -31,7 +31,7 @@ def job() -> Iterator[context.JobContext]:
     made = context.JobContext(
         app=Ferryman("memory://"),
         local="01K9ZX3V8Q2M7RTB5N6DPA4CEW",
-        queue="mail",
+        shard="mail",
         task="shop:send",
         attempt=2,
         worker="w",

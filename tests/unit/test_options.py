@@ -93,6 +93,7 @@ def test_every_documented_option_is_understood() -> None:
     examples: dict[str, Any] = {
         "queue": "other", "retry": 1, "timeout": 1, "result_ttl": 1, "expires": 1, "priority": 1, "meta": {},
         "tags": [], "duration": 1, "delay": 1, "at": datetime(2030, 1, 1, tzinfo=UTC), "id": "x",
+        "durability": "fsync",
     }  # fmt: skip
     assert examples.keys() == CallOptions.__annotations__.keys()
     assert examples.keys() - TaskOptions.__annotations__.keys() == CALL_ONLY == {"delay", "at", "id"}

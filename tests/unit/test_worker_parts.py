@@ -19,8 +19,8 @@ from ferryman.worker.tenure import new_holder
 MS = 1_000_000
 
 
-def feed(name: str, weight: int = 1, async_share: float = 0.0) -> Feed:
-    return Feed(name, QueueKeys("t", name), "fifo", weight, async_share)
+def feed(name: str, weight: float = 1, async_share: float = 0.0, rank: int = 0) -> Feed:
+    return Feed(name, QueueKeys("t", name), "fifo", weight, async_share, rank)
 
 
 def test_a_board_shows_what_each_slot_runs() -> None:
@@ -83,8 +83,19 @@ def test_prefetch_is_bounded_and_falls_to_nothing_when_jobs_get_stuck() -> None:
     assert prefetch.room() == 4
 
 
+def test_the_shards_of_a_queue_are_fetched_from_alike_and_before_the_queues_behind_it() -> None:
+    shards, behind = [feed(f"a#{number}") for number in range(3)], feed("b", rank=1)
+    taken = dict.fromkeys([feed.name for feed in (*shards, behind)], 0)
+    for _ in range(30):
+        for chosen, limit in strict([*shards, behind], 4, 0):
+            taken[chosen.name] += limit
+    assert taken["b"] == 0
+    assert sum(taken.values()) == 30 * 4
+    assert max(taken[shard.name] for shard in shards) - min(taken[shard.name] for shard in shards) <= 4
+
+
 def test_in_strict_order_only_the_first_queue_with_work_is_fetched_from() -> None:
-    first, second = feed("a"), feed("b")
+    first, second = feed("a"), feed("b", rank=1)
     assert strict([first, second], 5, 0) == [(first, 5)]
     first.may_have_work = False
     assert strict([first, second], 5, 0) == [(second, 5)]

@@ -21,6 +21,7 @@ local FIRST = 6
 
 local last = redis.call('GET', producer)
 if last and tonumber(last) >= lane_seq then
+  redis.call('EXPIRE', producer, 900) -- a write: what waits for replicas waits for the writes of its own connection
   return { -1 }
 end
 
