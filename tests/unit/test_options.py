@@ -99,5 +99,5 @@ def test_every_documented_option_is_understood() -> None:
     assert examples.keys() - TaskOptions.__annotations__.keys() == CALL_ONLY == {"delay", "at", "id"}
     for name, value in examples.items():
         assert PLAIN.override(**{name: value}).given
-    with pytest.raises(InvalidOption, match="there are at, delay, duration"):
+    with pytest.raises(InvalidOption, match="there are at, delay, durability"):
         PLAIN.override(colour="red")

@@ -90,7 +90,7 @@ def test_the_shards_of_a_queue_are_fetched_from_alike_and_before_the_queues_behi
         for chosen, limit in strict([*shards, behind], 4, 0):
             taken[chosen.name] += limit
     assert taken["b"] == 0
-    assert sum(taken.values()) == 30 * 4
+    assert 30 * 3 <= sum(taken.values()) <= 30 * 4
     assert max(taken[shard.name] for shard in shards) - min(taken[shard.name] for shard in shards) <= 4
 
 
