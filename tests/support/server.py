@@ -18,20 +18,23 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.support.access import OPEN, Access
 from tests.support.waiting import wait_until
 
 Kind = Literal["valkey", "redis"]
 READY_TIMEOUT = 15.0
 SOCKET_PATH_LIMIT = 100
+S = TypeVar("S", bound="RedisServer")
 
 
 class ServerMissing(Exception):
@@ -64,8 +67,10 @@ class RedisServer:
         tcp: bool = False,
         args: Sequence[str] = (),
         directory: Path | None = None,
+        access: Access = OPEN,
     ) -> None:
         self.kind = kind
+        self.access = access
         self.binary = server_binary(kind)
         self._own_directory = directory is None
         self.directory = _short_directory() if directory is None else directory
@@ -85,13 +90,18 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """`redis://127.0.0.1:port` for a server with `tcp=True`, else `unix://path`."""
-        return f"redis://127.0.0.1:{self.port}" if self._tcp else self.unix_url
+        """`redis://127.0.0.1:port` (or `rediss://`) for a server with `tcp=True`, else `unix://path`."""
+        return self.url_for(self.access.login) if self._tcp else self.unix_url
+
+    def url_for(self, login: str) -> str:
+        """The port's URL for somebody else, as in ``url_for(Access.login_of("producer", "secret"))``."""
+        scheme = "rediss" if self.access.tls else "redis"
+        return f"{scheme}://{login}127.0.0.1:{self.port}{self.access.query}"
 
     @property
     def unix_url(self) -> str:
-        """The URL of the unix socket, which every server has."""
-        return f"unix://{self.socket_path}"
+        """The URL of the unix socket, which every server has, and which never speaks TLS."""
+        return f"unix://{self.access.login}{self.socket_path}"
 
     @property
     def pid(self) -> int:
@@ -103,6 +113,10 @@ class RedisServer:
         """A client that never retries by itself, so that a test sees every fault."""
         options.setdefault("retry", Retry(NoBackoff(), 0))
         return redis.Redis.from_url(self.url, **options)
+
+    def admin(self, **options: Any) -> redis.Redis:
+        """The same over the unix socket, whatever clients have to do to enter."""
+        return redis.Redis.from_url(self.unix_url, **{"retry": Retry(NoBackoff(), 0), **options})
 
     def log(self) -> str:
         """What the server wrote so far."""
@@ -153,7 +167,7 @@ class RedisServer:
     def _start_on_a_free_port(self) -> None:
         # Between our look for a free port and the server's bind another process may take it: look again then.
         for attempts_left in reversed(range(5 if self._tcp else 1)):
-            self.port = _free_port() if self._tcp else None
+            self.port = free_port() if self._tcp else None
             self._launch()
             try:
                 self._wait_until_ready()
@@ -164,29 +178,29 @@ class RedisServer:
             else:
                 return
 
+    def _command(self) -> list[str]:
+        return [
+            str(self.binary), *self._common_options(), *self.access.options(),
+            "--save", "", "--appendonly", "yes" if self._aof else "no", *self._args,
+        ]  # fmt: skip
+
+    def _common_options(self) -> list[str]:
+        return [
+            *self.access.ports(self.port or 0), "--bind", "127.0.0.1", "--dir", str(self.directory),
+            "--unixsocket", str(self.socket_path), "--unixsocketperm", "700",
+        ]  # fmt: skip
+
     def _launch(self) -> None:
-        command = [str(self.binary), "--port", str(self.port or 0), "--bind", "127.0.0.1"]
-        command += [
-            "--unixsocket",
-            str(self.socket_path),
-            "--unixsocketperm",
-            "700",
-            "--dir",
-            str(self.directory),
-        ]
-        command += ["--save", "", "--appendonly", "yes" if self._aof else "no", *self._args]
         # A fresh log per start; its own session, so that a Ctrl-C in the terminal leaves the order to the
         # tests.
         with open(self.directory / "log", "wb") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         _guard.tell(f"+{self._process.pid}")
 
     def _wait_until_ready(self) -> None:
-        client = redis.Redis(
-            unix_socket_path=str(self.socket_path), retry=Retry(NoBackoff(), 0), socket_timeout=5
-        )
+        client = self.admin(socket_timeout=5)
 
         def ready_or_dead() -> bool:
             return not self.alive() or bool(client.ping())
@@ -214,6 +228,15 @@ class RedisServer:
         _guard.tell(f"-{process.pid}")
 
 
+def start_together(into: list[S], makers: Sequence[Callable[[], S]]) -> None:
+    """Start several servers at once. Those that stand are in `into` also when another fails, which raises."""
+    with ThreadPoolExecutor(max(len(makers), 1)) as pool:
+        started = [pool.submit(maker) for maker in makers]
+    into += [one.result() for one in started if one.exception() is None]
+    for one in started:
+        one.result()
+
+
 def _short_directory() -> Path:
     # A unix socket's path may have some 100 bytes, which a test runner's own temporary directories easily
     # pass.
@@ -223,7 +246,8 @@ def _short_directory() -> Path:
     return Path(tempfile.mkdtemp(prefix="fm-", dir=parent))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
