@@ -40,6 +40,8 @@ class Ferryman:
     def __init__(
         self, url: str | None = None, *, retry: Retry | int | bool | None = True, **configuration: Any
     ) -> None:
+        if isinstance(configuration.get("durability"), Durability):
+            configuration["durability"] = str(configuration["durability"])
         self.settings = settings.load({"url": url, **configuration})
         self.tasks: dict[str, Task[..., Any]] = {}
         self.hooks = Hooks()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from ferryman.errors import StoreDenied, StoreUnavailable
-from ferryman.store import Link, Store
+from ferryman.store import Link, Redirected, Store
 from ferryman.worker.feeds import Feed
 
 BLOCK_S = 5
@@ -54,7 +54,11 @@ class Ear:
 
     def hear(self) -> Feed | None:
         """The queue whose bell rang; None if none did in time. Raises a `StoreError`."""
-        reply = self._link.receive()
+        try:
+            reply = self._link.receive()
+        except Redirected:  # the queue has moved to another server of the cluster
+            self.close()
+            return None
         armed, self.armed = self.armed, {}
         return None if reply is None else armed.get(reply[0])
 

@@ -177,7 +177,8 @@ class Exchange:
         """
         if not self._has_parts:
             raise error
-        if not feed.away_ns:
+        feed.misses += 1
+        if feed.misses in {1, 10} or feed.misses % 100 == 0:
             logger.warning("queue %s: %s; the other queues go on", feed.name, error)
         feed.away_ns = time.monotonic_ns() + int(random.uniform(0.1, 0.3) * 1e9)
         feed.doubt, feed.may_have_work, feed.due_ns = True, False, 0
@@ -248,6 +249,7 @@ class Exchange:
             if isinstance(reply, StoreError):
                 self._ledger.refused(feed, reply)
                 continue
+            feed.misses = 0
             doubted, feed.doubt = feed.doubt, True  # until all that came is in hand
             self._take(feed, reply, asked)
             feed.doubt = doubted or len(feed.hand) != reply.held

@@ -18,7 +18,7 @@ class Feed:
 
     __slots__ = (
         "async_share", "away_ns", "batch", "credit", "doubt", "due_ns", "hand", "keys", "lifo",
-        "may_have_work", "name", "order", "pass_on", "rank", "unfit", "unsent", "weight",
+        "may_have_work", "misses", "name", "order", "pass_on", "rank", "unfit", "unsent", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +51,8 @@ class Feed:
         self.credit = 0.0
         self.doubt = False
         """What is held of it may not be what is in hand: a reply was lost."""
+        self.misses = 0
+        """How often that was so since it last answered."""
         self.away_ns = 0
         """Its server, one of several, did not answer: leave it alone until that moment; 0: it is there."""
 

@@ -51,6 +51,7 @@ class Heart:
         self._errands: queue.SimpleQueue[Errand | None] = queue.SimpleQueue()
         self._noted: set[str] = set()
         self._stopping = False
+        self._sweeps_from = 0.0
         self.reached_ns = 0
         """Since when Redis has been reachable without a break (monotonic); 0: it is not."""
         self._thread = threading.Thread(target=self._run, name="ferryman-heart", daemon=True)
@@ -83,7 +84,7 @@ class Heart:
                 if now >= next_beat:
                     next_beat = now + beat_s * random.uniform(0.9, 1.0)
                     self._beat()
-                if now >= next_sweep:
+                if now >= max(next_sweep, self._sweeps_from):
                     next_sweep = now + SWEEP_S * random.uniform(0.75, 1.25)
                     for keys in self._keys:
                         self._recovery.sweep(keys, _UNSWEPT_S)
@@ -128,6 +129,9 @@ class Heart:
             logger.warning("%s; leases cannot be kept until it is back", error)
             self._noted.add("")
         self.reached_ns = 0
+        # When Redis is back, every lease may have lapsed. The others want to keep theirs as we do: who looked
+        # for lost workers at once would find them all.
+        self._sweeps_from = time.monotonic() + self._app.settings.lease_s / 4
         self._link.close()
         return random.uniform(0.1, 0.4)
 

@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 from ferryman.store.address import Address, parse
 from ferryman.store.aio import AsyncPool, InlineAsyncPool
 from ferryman.store.cluster import ClusterLink
+from ferryman.store.connection import Redirected
 from ferryman.store.durability import Durability
 from ferryman.store.keys import FleetKeys, QueueKeys
 from ferryman.store.link import Lane, Link
 from ferryman.store.sync import Operation, Pool
 from ferryman.store.transitions import Transition
 
-__all__ = ["Address", "Durability", "Lane", "Link", "Pool", "Store", "Transition"]
+__all__ = ["Address", "Durability", "Lane", "Link", "Pool", "Redirected", "Store", "Transition"]
 
 R = TypeVar("R")
 _CLOCK_TRUST_S = 60.0

@@ -83,6 +83,7 @@ _PASSING_WORDS = (
     "NOREPLICAS",
     "BUSY ",
     "UNBLOCKED",
+    "during rehashing of slot",  # what redis-py leaves of TRYAGAIN
     "non local key",  # a script met a key of a slot that is on its way to another node
 )
 

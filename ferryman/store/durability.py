@@ -24,7 +24,7 @@ class Durability:
     one of them takes over. ``Durability.fsync()``: it is on the server's disk (``WAITAOF``; append-only file
     needed), so it outlives a power cut. Both cost a wait, not a round trip. Where a text is easier, as in the
     environment: ``"memory"``, ``"replicated"``, ``"replicated:2"``, ``"replicated:2:0.5"`` (seconds),
-    ``"fsync"``, ``"fsync:10"``.
+    ``"fsync"``, ``"fsync:10"`` (seconds), ``"fsync:10:1"`` (and on the disk of one replica).
 
     If the confirmation does not come within `timeout_s`, the enqueue raises `NotDurable`: the job is in the
     queue and may run; enqueueing it again under the same id is safe and asks for the confirmation again.
@@ -72,14 +72,21 @@ class Durability:
             if level == "replicated" and len(numbers) <= 2:
                 count = int(numbers[0]) if numbers else 1
                 return cls.replicated(count, timeout=float(numbers[1]) if len(numbers) > 1 else REPLICATED_S)
-            if level == "fsync" and len(numbers) <= 1:
-                return cls.fsync(timeout=float(numbers[0]) if numbers else FSYNC_S)
+            if level == "fsync" and len(numbers) <= 2:
+                seconds = float(numbers[0]) if numbers else FSYNC_S
+                return cls.fsync(timeout=seconds, replicas=int(numbers[1]) if len(numbers) > 1 else 0)
         except ValueError:
             pass
         raise InvalidOption(
             f"durability {value!r} must read like 'memory', 'replicated', 'replicated:2', 'replicated:2:0.5' "
             "(seconds) or 'fsync'"
         )
+
+    def __str__(self) -> str:
+        numbers = (
+            (self.replicas, self.timeout_s) if self.level == "replicated" else (self.timeout_s, self.replicas)
+        )
+        return ":".join((self.level, *(f"{number:g}" for number in numbers)))
 
     @property
     def request(self) -> bytes:
