@@ -63,7 +63,8 @@ class Task(Generic[P, R]):
         return await self.app.producer.asubmit(self, self.defaults, args, kwargs)
 
     def enqueue_many(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
-        """Hand over one job for each tuple of positional arguments, in order, 500 a round trip.
+        """Hand over one job for each tuple of positional arguments, in order, 500 a round trip; one
+        by one where hooks are around an enqueue.
 
         Every call is checked before the first is sent. Raises as `enqueue`; if Redis goes away midway, the
         error's ``enqueued`` says how many were handed over.
@@ -80,8 +81,8 @@ class Task(Generic[P, R]):
         return hook
 
     def around_enqueue(self, hook: A) -> A:
-        """Register a generator function that wraps each enqueue of this task."""
-        self.hooks.around_enqueue.append(check_around(hook, sync_only=True))
+        """Register a generator function that wraps each enqueue of this task. Inside the app's own hooks."""
+        self.hooks.around_enqueue.append(check_around(hook))
         return hook
 
 
