@@ -233,6 +233,25 @@ def test_usr1_prints_the_stack_and_the_job_of_every_slot(
         assert "in mark_and_nap" in fleet.errors()
 
 
+@pytest.mark.parametrize(
+    "task, words",
+    [("mark_and_anap", ["await asyncio.sleep(seconds)"]), ("mark_and_block_the_loop", ["the event loop is"])],
+)
+def test_usr1_shows_where_a_coroutine_waits_or_blocks(
+    server: RedisServer, prefix: str, tmp_path: Path, task: str, words: list[str]
+) -> None:
+    log = tmp_path / "log"
+    with Fleet(server.url, prefix, "-p", "1", "-t", "1") as fleet:
+        fleet.wait_ready()
+        getattr(fleet.tasks, task).enqueue(str(log), 3.0)
+        wait_until(lambda: begun(log), 10)
+        fleet.send(signal.SIGUSR1)
+        wait_until(lambda: "idle threads" in fleet.errors(), 10)
+        assert f"in {task}" in fleet.errors()
+        for word in words:
+            assert word in fleet.errors()
+
+
 def test_a_fleet_whose_processes_never_become_ready_says_so(
     server: RedisServer, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
