@@ -23,7 +23,7 @@ from ferryman.serializers import Payloads
 from ferryman.shards import ShardList
 from ferryman.store import Durability, Store
 from ferryman.store.sync import Operation
-from ferryman.task import A, AsyncTask, Registration, Task, is_async, name_of
+from ferryman.task import A, AsyncTask, Registration, Task, check_runs, is_async, name_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -117,7 +117,8 @@ class Ferryman:
         retry=Retry(5), timeout=30)``.
 
         The name that workers know it by is ``module:function`` unless given. Raises `ConfigurationError` for
-        a name that is taken or a parameter that cannot travel, `InvalidOption` for an option out of bounds.
+        a name that is taken, a generator function or a parameter that cannot travel, `InvalidOption` for an
+        option out of bounds.
         """
 
         def register(fn: Callable[..., Any]) -> Task[..., Any]:
@@ -125,6 +126,7 @@ class Ferryman:
                 raise InvalidOption(
                     f"{option}= is said of one job, not of a task: task.options({option}=...).enqueue(...)"
                 )
+            check_runs(fn, name or name_of(fn))
             checked = self._defaults.override(**options)
             kind = AsyncTask if is_async(fn) else Task
             task = kind(self, fn, name or name_of(fn), Options(**{**_plain(checked), "given": frozenset()}))

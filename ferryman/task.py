@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from ferryman.arguments import ArgumentCodec
+from ferryman.errors import ConfigurationError
 from ferryman.hooks import Around, Hooks, check_around
 from ferryman.job import Job
 from ferryman.options import CallOptions, Options
@@ -110,6 +111,15 @@ class Registration(Protocol):
 def is_async(fn: Callable[..., Any]) -> bool:
     """Whether calling `fn` gives a coroutine."""
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
+
+
+def check_runs(fn: Callable[..., Any], name: str) -> None:
+    """Refuse what does nothing when it is called. Raises `ConfigurationError`."""
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise ConfigurationError(
+            f"task {name!r} is a generator function, of which a call runs nothing: take its 'yield' away, "
+            "or iterate it in a function of its own"
+        )
 
 
 class Bound(Generic[P, R]):
