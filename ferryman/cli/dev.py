@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -76,7 +77,10 @@ def bring_a_store() -> Ferryman | None:
         folder.mkdir(mode=0o700, exist_ok=True)
         (folder / ".gitignore").write_text("*\n")
         os.environ["FERRYMAN_URL"] = f"embedded://{folder}"
-        stderr_line(f"jobs are kept in {folder} (FERRYMAN_URL is not set)")
+        stderr_line(
+            f"jobs are kept in {folder} (FERRYMAN_URL is not set); for producers and other commands: "
+            f"export FERRYMAN_URL={shlex.quote(os.environ['FERRYMAN_URL'])}"
+        )
     app = Ferryman()
     if app.store.address.kind != "embedded":
         return None
