@@ -137,7 +137,7 @@ def test_enqueue_can_wait_for_the_result_and_says_when_it_gives_up(run: Run) -> 
         (["queues", "nomodule"], "there is no module 'nomodule'"),
         (["queues", "pasue", "mail"], "No such command 'pasue'"),
         (["frobnicate"], "No such command 'frobnicate'"),
-        (["wroker"], "Did you mean 'worker', 'workers'? ('ferryman --help'"),
+        (["workerx"], "Did you mean 'worker', 'workers'? ('ferryman --help'"),
         (["enqueue", "shop:add", "-1", "2"], "Put -- before a negative number. ('ferryman enqueue --help'"),
         (["queues", "--url", "http://x"], "is none of memory://"),
         (["failures", "-q", "bad name"], "queue name 'bad name'"),
