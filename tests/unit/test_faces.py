@@ -13,7 +13,7 @@ from ferryman import Ferryman, Job, Queue, Task
 WITHOUT_IO = {
     Ferryman: {
         "around_enqueue", "around_run", "get_task", "invalid_call", "job", "on_shutdown", "on_startup",
-        "queue", "queue_order", "task", "task_for",
+        "queue", "queue_order", "shards_of", "task", "task_for",
     },
     Task: {"around_enqueue", "around_run", "options"},
     Queue: {"options"},
