@@ -42,6 +42,7 @@ from ferryman.errors import (
     WorkerLost,
 )
 from ferryman.job import Job, JobInfo
+from ferryman.producer import EnqueueRequest
 from ferryman.queue import Queue, QueueInfo
 
 # What a task says of its own job
@@ -55,6 +56,7 @@ __version__ = version("ferryman")
 __all__ = [
     "ConfigurationError",
     "Durability",
+    "EnqueueRequest",
     "Ferryman",
     "FerrymanError",
     "InvalidArguments",

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from ferryman import ids, settings
@@ -22,7 +22,8 @@ from ferryman.retry import Retry
 from ferryman.serializers import Payloads
 from ferryman.shards import ShardList
 from ferryman.store import Durability, Store
-from ferryman.task import A, AsyncTask, Registration, Task, is_async, name_of
+from ferryman.store.sync import Operation
+from ferryman.task import A, AsyncTask, Registration, Task, check_runs, is_async, name_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -118,7 +119,8 @@ class Ferryman:
         retry=Retry(5), timeout=30)``.
 
         The name that workers know it by is ``module:function`` unless given. Raises `ConfigurationError` for
-        a name that is taken or a parameter that cannot travel, `InvalidOption` for an option out of bounds.
+        a name that is taken, a generator function or a parameter that cannot travel, `InvalidOption` for an
+        option out of bounds.
         """
 
         def register(fn: Callable[..., Any]) -> Task[..., Any]:
@@ -126,6 +128,7 @@ class Ferryman:
                 raise InvalidOption(
                     f"{option}= is said of one job, not of a task: task.options({option}=...).enqueue(...)"
                 )
+            check_runs(fn, name or name_of(fn))
             checked = self._defaults.override(**options)
             kind = AsyncTask if is_async(fn) else Task
             task = kind(self, fn, name or name_of(fn), Options(**{**_plain(checked), "given": frozenset()}))
@@ -208,8 +211,16 @@ class Ferryman:
 
     def queues(self) -> Iterator[Queue]:
         """Every queue that was ever used, by name."""
-        names: Any = self.store.pool.command("SMEMBERS", self.store.fleet_keys.queues)
-        return (Queue(self, name) for name in sorted({ids.base(item.decode()) for item in names}))
+        return iter(self.store.drive(self._queues()))
+
+    async def aqueues(self) -> AsyncIterator[Queue]:
+        """As `queues`, on the running event loop."""
+        for queue in await self.store.adrive(self._queues()):
+            yield queue
+
+    def _queues(self) -> Operation[list[Queue]]:
+        names = yield ("SMEMBERS", self.store.fleet_keys.queues)
+        return [Queue(self, name) for name in sorted({ids.base(item.decode()) for item in names})]
 
     def job(self, job_id: str) -> Job[Any]:
         """The handle of a job from its id alone. Raises `InvalidOption` for what is no job id; asks Redis
@@ -232,13 +243,15 @@ class Ferryman:
 
     def around_enqueue(self, hook: A) -> A:
         """Wrap each enqueue in a generator function with one ``yield``; it is given an `EnqueueRequest` that
-        it may change.
+        it may change. An async generator function may await, and wraps the asyncio face alone.
         """
         self.hooks.around_enqueue.append(check_around(hook))
         return hook
 
     def around_run(self, hook: A) -> A:
-        """Wrap each attempt in a generator function with one ``yield``; it is given the `JobContext`."""
+        """Wrap each attempt in a generator function with one ``yield``; it is given the `JobContext`. An
+        async generator function may await, and wraps async tasks alone.
+        """
         self.hooks.around_run.append(check_around(hook))
         return hook
 

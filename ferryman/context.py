@@ -48,10 +48,12 @@ class JobContext:
 
     @property
     def tags(self) -> tuple[str, ...]:
+        """The words that the caller gave it to be found by."""
         return tuple(self.options.get("tags", ()))
 
     @property
     def enqueued_at(self) -> datetime:
+        """When it was handed over."""
         return datetime.fromtimestamp(self.enqueued_ms / 1000, UTC)
 
 

@@ -6,11 +6,12 @@ Nothing here speaks to the store, and nothing here decides what becomes of the j
 from __future__ import annotations
 
 import asyncio
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from ferryman import envelope
 from ferryman.context import JobContext, _current
-from ferryman.errors import FerrymanError, InvalidArguments
+from ferryman.errors import ConfigurationError, FerrymanError, InvalidArguments
 from ferryman.hooks import acall_around, call_around
 from ferryman.interrupts import Interrupt, ShuttingDown, TimeLimit
 from ferryman.outcome import Failed, Outcome, Released, Snoozed, Succeeded
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ferryman.envelope import Envelope
     from ferryman.task import Task
 
+_NOT_RUN = (CoroutineType, GeneratorType, AsyncGeneratorType)
 NOTHING = Succeeded(None)
 """What most attempts come to: success, and nothing returned."""
 
@@ -111,7 +113,7 @@ def execute_sync(attempt: Attempt) -> Outcome:
             value = task.fn(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001 (a task may raise anything, SystemExit too; the worker goes on)
         return outcome_of(attempt, error)
-    return NOTHING if value is None else Succeeded(value)
+    return NOTHING if value is None else _succeeded(value)
 
 
 async def execute_async(attempt: Attempt) -> Outcome:
@@ -137,7 +139,7 @@ async def execute_async(attempt: Attempt) -> Outcome:
             interrupt = attempt.interrupt().with_traceback(error.__traceback__)
             return outcome_of(attempt, interrupt)
         return outcome_of(attempt, error)
-    return NOTHING if value is None else Succeeded(value)
+    return NOTHING if value is None else _succeeded(value)
 
 
 def _enter(attempt: Attempt) -> JobContext:
@@ -172,6 +174,20 @@ def outcome_of(attempt: Attempt, error: BaseException) -> Outcome:
             error.args = (f"the attempt ran longer than its timeout of {attempt.timeout_s or 0:g} s",)
         return Failed(error, "timeout")
     return Failed(error)
+
+
+def _succeeded(value: Any) -> Outcome:
+    """What a task returned, unless that is its own code, not yet run: a job of which nothing has happened
+    must not count as done.
+    """
+    if not isinstance(value, _NOT_RUN):
+        return Succeeded(value)
+    if isinstance(value, CoroutineType):
+        value.close()
+        what = "a coroutine that nobody awaits: a decorator around its `async def` has to be `async def` too"
+    else:
+        what = "a generator that nobody iterates: the code that yields has not run"
+    return Failed(ConfigurationError(f"the task returned {what}"), "rejected")
 
 
 def _unreadable(error: FerrymanError) -> Outcome:

@@ -4,7 +4,7 @@ enqueue, around each run.
 An *around* hook is a generator function with one ``yield``, as a pytest fixture or a context manager is: what
 stands before it runs before, what stands after it runs after, exceptions arise at the ``yield``, and the
 ``yield`` gives what the inner call returned. A plain generator wraps sync and async tasks alike; an async
-generator can await, and wraps async tasks only.
+generator can await, and wraps what is awaited only: `aenqueue`, and the runs of async tasks.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Hooks:
     around_run: list[Around] = field(default_factory=list)
 
 
-def check_around(hook: Around, *, sync_only: bool = False) -> Around:
+def check_around(hook: Around) -> Around:
     """The hook, if it is a generator function. Raises `ConfigurationError`."""
-    if inspect.isgeneratorfunction(hook) or (inspect.isasyncgenfunction(hook) and not sync_only):
+    if inspect.isgeneratorfunction(hook) or inspect.isasyncgenfunction(hook):
         return hook
     raise ConfigurationError(
         f"hook {getattr(hook, '__qualname__', hook)!r} must be a generator function "

@@ -112,7 +112,7 @@ def join(local: str, queue: str) -> str:
 
 def split(job_id: str) -> tuple[str, str]:
     """``(local, queue)`` of a public id. Raises `InvalidOption` for anything that is no job id."""
-    local, at, queue = job_id.rpartition("@")
+    local, at, queue = job_id.rpartition("@") if isinstance(job_id, str) else ("", "", "")
     if not at or not _LOCAL.match(local) or not _SHARDED.match(queue):
         raise InvalidOption(f"{job_id!r} is no job id: it should read like '01K9ZX3V8Q2M7RTB5N6DPA4CEW@mail'")
     return local, queue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 from ferryman import envelope, ids
 from ferryman.errors import FerrymanError, InvalidOption
 from ferryman.job import Job, at
-from ferryman.options import CallOptions
+from ferryman.options import CallOptions, Options
 from ferryman.store import inspection
 from ferryman.store.keys import QueueKeys
 from ferryman.store.sync import Operation
@@ -93,6 +93,18 @@ class Queue:
     ) -> Job[Any]:
         """As `enqueue`, on the running event loop."""
         return await QueueBound(self, {}).aenqueue(task, *args, **kwargs)
+
+    def enqueue_many(
+        self, task: str | Task[..., Any] | Callable[..., Any], calls: Iterable[tuple[Any, ...]]
+    ) -> list[Job[Any]]:
+        """Hand over one job in this queue for each tuple of positional arguments, as `Task.enqueue_many`."""
+        return QueueBound(self, {}).enqueue_many(task, calls)
+
+    async def aenqueue_many(
+        self, task: str | Task[..., Any] | Callable[..., Any], calls: Iterable[tuple[Any, ...]]
+    ) -> list[Job[Any]]:
+        """As `enqueue_many`, on the running event loop."""
+        return await QueueBound(self, {}).aenqueue_many(task, calls)
 
     # -- how it stands ---------------------------------------------------------------------------------------
 
@@ -270,14 +282,30 @@ class QueueBound:
 
     def enqueue(self, task: str | Task[..., Any] | Callable[..., Any], *args: Any, **kwargs: Any) -> Job[Any]:
         """As `Queue.enqueue`, with these options."""
-        found = self._queue.app.task_for(task)
-        return self._queue.app.producer.submit(found, found.defaults.override(**self._options), args, kwargs)
+        found, options = self._resolve(task)
+        return self._queue.app.producer.submit(found, options, args, kwargs)
 
     async def aenqueue(
         self, task: str | Task[..., Any] | Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Job[Any]:
         """As `enqueue`, on the running event loop."""
+        found, options = self._resolve(task)
+        return await self._queue.app.producer.asubmit(found, options, args, kwargs)
+
+    def enqueue_many(
+        self, task: str | Task[..., Any] | Callable[..., Any], calls: Iterable[tuple[Any, ...]]
+    ) -> list[Job[Any]]:
+        """As `Queue.enqueue_many`, with these options."""
+        found, options = self._resolve(task)
+        return self._queue.app.producer.submit_many(found, options, calls)
+
+    async def aenqueue_many(
+        self, task: str | Task[..., Any] | Callable[..., Any], calls: Iterable[tuple[Any, ...]]
+    ) -> list[Job[Any]]:
+        """As `enqueue_many`, on the running event loop."""
+        found, options = self._resolve(task)
+        return await self._queue.app.producer.asubmit_many(found, options, calls)
+
+    def _resolve(self, task: str | Task[..., Any] | Callable[..., Any]) -> tuple[Task[..., Any], Options]:
         found = self._queue.app.task_for(task)
-        return await self._queue.app.producer.asubmit(
-            found, found.defaults.override(**self._options), args, kwargs
-        )
+        return found, found.defaults.override(**self._options)

@@ -111,6 +111,7 @@ class Retry(Signal):
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Retry:
+        """The policy that `to_wire` wrote."""
         rule = cls(
             wire["limit"],
             delay=wire.get("delays"),

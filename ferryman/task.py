@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from ferryman.arguments import ArgumentCodec
+from ferryman.errors import ConfigurationError
 from ferryman.hooks import Around, Hooks, check_around
 from ferryman.job import Job
 from ferryman.options import CallOptions, Options
@@ -63,7 +64,8 @@ class Task(Generic[P, R]):
         return await self.app.producer.asubmit(self, self.defaults, args, kwargs)
 
     def enqueue_many(self, calls: Iterable[tuple[Any, ...]]) -> list[Job[R]]:
-        """Hand over one job for each tuple of positional arguments, in order, 500 a round trip.
+        """Hand over one job for each tuple of positional arguments, in order, 500 a round trip; one
+        by one where hooks are around an enqueue.
 
         Every call is checked before the first is sent. Raises as `enqueue`; if Redis goes away midway, the
         error's ``enqueued`` says how many were handed over.
@@ -80,8 +82,8 @@ class Task(Generic[P, R]):
         return hook
 
     def around_enqueue(self, hook: A) -> A:
-        """Register a generator function that wraps each enqueue of this task."""
-        self.hooks.around_enqueue.append(check_around(hook, sync_only=True))
+        """Register a generator function that wraps each enqueue of this task. Inside the app's own hooks."""
+        self.hooks.around_enqueue.append(check_around(hook))
         return hook
 
 
@@ -109,6 +111,15 @@ class Registration(Protocol):
 def is_async(fn: Callable[..., Any]) -> bool:
     """Whether calling `fn` gives a coroutine."""
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
+
+
+def check_runs(fn: Callable[..., Any], name: str) -> None:
+    """Refuse what does nothing when it is called. Raises `ConfigurationError`."""
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise ConfigurationError(
+            f"task {name!r} is a generator function, of which a call runs nothing: take its 'yield' away, "
+            "or iterate it in a function of its own"
+        )
 
 
 class Bound(Generic[P, R]):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ferryman import Ferryman, settings
+from ferryman import Ferryman, FerrymanError
 from ferryman.cli.display import stderr_line
 from ferryman.cli.parameters import NeededModule
 from ferryman.cli.restarting import Restarting
 from ferryman.cli.worker import Concurrency, LogLevel, Processes, Queues, Threads
+from ferryman.location import find_app
 
 FOLDER = ".ferryman"
 GRACE_S = 5
@@ -43,7 +45,7 @@ def command(
 
     Example: [bold]ferryman dev shop.jobs[/bold]
     """
-    store = bring_a_store()
+    store = bring_a_store(module)
     words = ["-p", processes, "-t", str(threads), "--concurrency", str(concurrency), "--log-level", log_level]
     for queue in queues or []:
         words += ["-q", queue]
@@ -69,15 +71,25 @@ def command(
             store.close()
 
 
-def bring_a_store() -> Ferryman | None:
-    """Where nobody has said where jobs are kept: in ./.ferryman, for this process and those it starts."""
-    if settings.load({}).sources["url"] == "default":
+def bring_a_store(module: str) -> Ferryman | None:
+    """Where nobody has said where jobs are kept: in ./.ferryman, for this process and those it starts.
+
+    A server that the app itself names is used, and one that it embeds stays up between two starts.
+    """
+    try:
+        app = find_app(module)
+    except FerrymanError:  # the worker will say it, and end
+        return None
+    if app.settings.sources["url"] == "default":
         folder = Path.cwd() / FOLDER
         folder.mkdir(mode=0o700, exist_ok=True)
         (folder / ".gitignore").write_text("*\n")
         os.environ["FERRYMAN_URL"] = f"embedded://{folder}"
-        stderr_line(f"jobs are kept in {folder} (FERRYMAN_URL is not set)")
-    app = Ferryman()
+        stderr_line(
+            f"jobs are kept in {folder} (FERRYMAN_URL is not set); for producers and other commands: "
+            f"export FERRYMAN_URL={shlex.quote(os.environ['FERRYMAN_URL'])}"
+        )
+        app = Ferryman()
     if app.store.address.kind != "embedded":
         return None
     app.store.address.running_server()  # stays up while the workers are started again

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ferryman.cli.listing import Listing
 from ferryman.log import colour_wanted, visible, without_secrets
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
 _WIDE = 10_000  # columns of a pipe: nothing is cut or wrapped for programs
@@ -63,27 +63,15 @@ def table(
     *,
     right: Sequence[str] = (),
     wraps: Sequence[str] = (),
-) -> Table:
+) -> Listing:
     """A table; the columns in `right` hold numbers, only those in `wraps` may take several lines.
 
     Cells are values, or `Text` that is styled already.
     """
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    made = Table(
-        box=box.SIMPLE_HEAD if sys.stdout.isatty() else None,
-        pad_edge=False,
-        header_style="bold",
-    )
-    for name in columns:
-        made.add_column(
-            name, justify="right" if name in right else "left", no_wrap=name not in wraps, overflow="fold"
-        )
-    for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else text(cell) for cell in row))
-    return made
+    cells = [[cell if isinstance(cell, Text) else text(cell) for cell in row] for row in rows]
+    return Listing(columns, cells, right, wraps)
 
 
 def show(*things: object) -> None:

@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 it could not be done, or a check found something; 2 the co
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -40,6 +41,7 @@ from ferryman.errors import (
 from ferryman.location import AppNotFound
 
 USAGE = 2
+_NEGATIVE_NUMBER = re.compile(r"No such option: -\.?\d")
 _MISTAKES = (ConfigurationError, InvalidArguments, InvalidOption, PayloadTooLarge, UnknownTask, AppNotFound)
 
 
@@ -94,7 +96,11 @@ def debugging() -> bool:
 def _complain_about_usage(error: typer.TyperException) -> int:
     where = getattr(getattr(error, "ctx", None), "command_path", "ferryman")
     message = error.format_message().strip().rstrip(".")
-    stderr_line(f"{message}. ('{where} --help' explains it)")
+    if not message.endswith("?"):
+        message += "."
+    if _NEGATIVE_NUMBER.search(message):
+        message += " Put -- before a negative number."
+    stderr_line(f"{message} ('{where} --help' explains it)")
     return error.exit_code
 
 

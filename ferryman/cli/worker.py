@@ -65,8 +65,10 @@ def command(
 ) -> None:
     """Run jobs, in one or more supervised processes, until told to stop.
 
-    TERM or INT: finish what runs, give back the rest; once more: give back everything now. TSTP: take nothing
-    new; CONT: go on. HUP: replace the processes one by one. USR1: print what each slot does.
+    TERM, INT: finish what runs, give back the rest; again: give back all now.
+    TSTP: take nothing new; CONT: go on.
+    HUP: replace the processes one by one.
+    USR1, TTIN: print what each slot does.
 
     Example: [bold]ferryman worker shop.jobs -q critical,mail:3,default -p 4 -t 16[/bold]
     """

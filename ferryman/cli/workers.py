@@ -25,11 +25,17 @@ def command(module: Module = None, url: Url = None, prefix: Prefix = None, as_js
 
     What they say of themselves is a few seconds old. Example: [bold]ferryman workers[/bold]
     """
-    notes = fleet(find_app(module, url=url, prefix=prefix))
+    app = find_app(module, url=url, prefix=prefix)
+    notes = fleet(app)
     if as_json:
         print_json([_shape(note) for note in notes])
     elif not notes:
-        show("No worker runs. Start one: ferryman worker MODULE")
+        # The lease comes first: what a process says of itself follows with a beat of its supervisor's.
+        show(
+            "Workers have just started: they say within seconds what they do."
+            if any(queue.info().workers for queue in app.queues())
+            else "No worker runs. Start one: ferryman worker MODULE"
+        )
     else:
         columns = ["worker", "state", "queues", "up", "done", "failed", "memory", "busy", "running"]
         right = ["up", "done", "failed", "memory", "busy"]

@@ -9,6 +9,7 @@ import pytest
 
 from ferryman import (
     Ferryman,
+    InvalidArguments,
     InvalidOption,
     Job,
     JobCancelled,
@@ -135,7 +136,22 @@ def test_a_job_is_enqueued_by_the_name_of_its_task(app: Ferryman, faces: Faces) 
     job = faces.call(app.queue("mail"), "enqueue", "shop.mail:send", 42, copy=True)
     info = faces.call(job, "info")
     assert (info.task, info.args, dict(info.kwargs)) == ("shop.mail:send", (42,), {"copy": True})
-    assert [queue.name for queue in app.queues()] == ["mail"]
+    assert [queue.name for queue in faces.list(app, "queues")] == ["mail"]
+
+
+def test_many_jobs_are_handed_over_by_name_in_order(app: Ferryman, faces: Faces) -> None:
+    mail = app.queue("mail")
+    jobs = faces.call(mail, "enqueue_many", "shop.mail:send", [(number,) for number in range(3)])
+    later = faces.call(mail.options(delay=60), "enqueue_many", "shop.mail:send", [("later",)])
+    own = faces.call(mail, "enqueue_many", app.tasks["add"], [(1, 2)])
+    assert [faces.call(job, "info").args for job in jobs + later + own] == [
+        (0,), (1,), (2,), ("later",), (1, 2),
+    ]  # fmt: skip
+    assert [job.id for job in faces.list(mail, "jobs")] == [job.id for job in jobs + own]
+    assert [job.id for job in faces.list(mail, "jobs", "scheduled")] == [job.id for job in later]
+    with pytest.raises(InvalidArguments):
+        faces.call(mail, "enqueue_many", app.tasks["add"], [(1, 2), ("no number",)])
+    assert faces.call(mail, "info").queued == 4, "every call is checked before the first is sent"
 
 
 def test_meta_and_tags_travel(app: Ferryman, faces: Faces) -> None:

@@ -17,6 +17,7 @@ from ferryman import Ferryman, Job
 from ferryman.cli.program import app as program
 from ferryman.outcome import AttemptRecord
 from ferryman.store import transitions
+from tests.support.hand import Hand
 from tests.support.server import RedisServer
 
 SHOP = """
@@ -96,6 +97,14 @@ def test_enqueue_takes_all_arguments_as_json(run: Run, app: Ferryman) -> None:
     assert app.job(negative).info().args == (-1, -2)
 
 
+def test_workers_that_hold_a_lease_and_have_said_nothing_yet_are_not_denied(run: Run, app: Ferryman) -> None:
+    assert run("workers").stdout.startswith("No worker runs.")
+    app.queue("mail").enqueue("x:y")
+    Hand(app, "mail")
+    assert run("workers").stdout.startswith("Workers have just started")
+    assert json.loads(run("workers", "--json").stdout) == []
+
+
 def test_enqueue_by_name_imports_nothing(run: Run, app: Ferryman) -> None:
     job_id = run("enqueue", "elsewhere:work", "1", "x", "--by-name", "-q", "far").stdout.strip()
     info = app.job(job_id).info()
@@ -128,6 +137,8 @@ def test_enqueue_can_wait_for_the_result_and_says_when_it_gives_up(run: Run) -> 
         (["queues", "nomodule"], "there is no module 'nomodule'"),
         (["queues", "pasue", "mail"], "No such command 'pasue'"),
         (["frobnicate"], "No such command 'frobnicate'"),
+        (["workerx"], "Did you mean 'worker', 'workers'? ('ferryman --help'"),
+        (["enqueue", "shop:add", "-1", "2"], "Put -- before a negative number. ('ferryman enqueue --help'"),
         (["queues", "--url", "http://x"], "is none of memory://"),
         (["failures", "-q", "bad name"], "queue name 'bad name'"),
     ],

@@ -222,6 +222,17 @@ def test_dev_brings_a_store_and_starts_again_when_code_changes(
     assert (tmp_path / ".ferryman" / ".gitignore").read_text() == "*\n"
 
 
+def test_dev_brings_no_store_to_an_app_that_names_its_own(
+    run: Run, start: Start, environment: dict[str, str], tmp_path: Path
+) -> None:
+    named = SHOP.replace("Ferryman()", f"Ferryman({environment.pop('FERRYMAN_URL')!r})")
+    (tmp_path / "shop.py").write_text(named)
+    start("dev", "shop", "--no-reload", "-t", "2")
+    assert result_of(run, "shop:add", "1", "2") == 3
+    assert not (tmp_path / ".ferryman").exists()
+    assert "jobs are kept in" not in (tmp_path / "log").read_text()
+
+
 def test_the_workers_of_dev_end_when_dev_is_killed(
     run: Run, start: Start, app: Ferryman, tmp_path: Path
 ) -> None:

@@ -17,6 +17,13 @@ from tests.support.server import RedisServer
 from tests.support.waiting import wait_until
 
 
+def begun(log: Path) -> int:
+    """How many jobs have begun that mark `log`. A job's state says less: it is ``running`` from the moment
+    that a worker holds it, and one that has not begun when a signal comes is given back.
+    """
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
 def test_sync_and_async_jobs_run_in_several_processes(server: RedisServer, prefix: str) -> None:
     with Fleet(server.url, prefix, "-p", "2", "-t", "2") as fleet:
         fleet.wait_ready(2)
@@ -82,11 +89,14 @@ def test_a_job_stuck_past_its_limit_is_ended_by_force_and_its_neighbours_are_not
         assert neighbour.info().crashes == 0
 
 
-def test_term_lets_running_jobs_finish_and_gives_the_rest_back(server: RedisServer, prefix: str) -> None:
+def test_term_lets_running_jobs_finish_and_gives_the_rest_back(
+    server: RedisServer, prefix: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
     with Fleet(server.url, prefix, "-p", "1", "-t", "1") as fleet:
         fleet.wait_ready()
-        running = fleet.tasks.nap.enqueue(0.8)
-        wait_until(lambda: running.state == "running")
+        running = fleet.tasks.mark_and_nap.enqueue(str(log), 0.8)
+        wait_until(lambda: begun(log))
         waiting = [fleet.tasks.nap.enqueue(0) for _ in range(5)]
         fleet.send(signal.SIGTERM)
         code, _ = fleet.end()
@@ -95,11 +105,14 @@ def test_term_lets_running_jobs_finish_and_gives_the_rest_back(server: RedisServ
         assert {job.state for job in waiting} == {"queued"}
 
 
-def test_a_grace_that_is_over_gives_running_jobs_back_uncharged(server: RedisServer, prefix: str) -> None:
+def test_a_grace_that_is_over_gives_running_jobs_back_uncharged(
+    server: RedisServer, prefix: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
     with Fleet(server.url, prefix, "-p", "1", "-t", "2", "--grace", "0.3s") as fleet:
         fleet.wait_ready()
-        jobs = [fleet.tasks.nap.enqueue(30), fleet.tasks.anap.enqueue(30)]
-        wait_until(lambda: all(job.state == "running" for job in jobs))
+        jobs = [task.enqueue(str(log), 30) for task in (fleet.tasks.mark_and_nap, fleet.tasks.mark_and_anap)]
+        wait_until(lambda: begun(log) == 2)
         fleet.send(signal.SIGTERM)
         code, _ = fleet.end()
         assert code == exitcodes.BROKEN_OFF
@@ -108,11 +121,12 @@ def test_a_grace_that_is_over_gives_running_jobs_back_uncharged(server: RedisSer
             assert (info.state, info.attempt, info.crashes) == ("queued", 0, 0)
 
 
-def test_a_second_signal_ends_at_once(server: RedisServer, prefix: str) -> None:
+def test_a_second_signal_ends_at_once(server: RedisServer, prefix: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
     with Fleet(server.url, prefix, "-p", "2", "-t", "1") as fleet:
         fleet.wait_ready(2)
-        job = fleet.tasks.nap.enqueue(30)
-        wait_until(lambda: job.state == "running")
+        job = fleet.tasks.mark_and_nap.enqueue(str(log), 30)
+        wait_until(lambda: begun(log))
         fleet.send(signal.SIGINT)
         wait_until(lambda: len(fleet.leases()) == 1, 5, "the idle process has gone")
         started = time.monotonic()
@@ -141,13 +155,14 @@ def test_a_stopped_process_loses_its_lease_and_its_late_ack_is_refused(
 
 
 def test_when_the_supervisor_is_killed_its_processes_leave_in_good_order(
-    server: RedisServer, prefix: str
+    server: RedisServer, prefix: str, tmp_path: Path
 ) -> None:
+    log = tmp_path / "log"
     with Fleet(server.url, prefix, "-p", "2", "-t", "1", lease_s=5) as fleet:
         fleet.wait_ready(2)
         pids = fleet.pids()
-        job = fleet.tasks.nap.enqueue(0.5)
-        wait_until(lambda: job.state == "running")
+        job = fleet.tasks.mark_and_nap.enqueue(str(log), 0.5)
+        wait_until(lambda: begun(log))
         fleet.send(signal.SIGKILL)
         wait_until(lambda: not any(_lives(pid) for pid in pids), 15)
         assert job.result(1)
@@ -216,6 +231,25 @@ def test_usr1_prints_the_stack_and_the_job_of_every_slot(
         wait_until(lambda: "idle threads" in fleet.errors(), 10)
         assert f"job {job.id} (fleet:mark_and_nap), attempt 1" in fleet.errors()
         assert "in mark_and_nap" in fleet.errors()
+
+
+@pytest.mark.parametrize(
+    "task, words",
+    [("mark_and_anap", ["await asyncio.sleep(seconds)"]), ("mark_and_block_the_loop", ["the event loop is"])],
+)
+def test_usr1_shows_where_a_coroutine_waits_or_blocks(
+    server: RedisServer, prefix: str, tmp_path: Path, task: str, words: list[str]
+) -> None:
+    log = tmp_path / "log"
+    with Fleet(server.url, prefix, "-p", "1", "-t", "1") as fleet:
+        fleet.wait_ready()
+        getattr(fleet.tasks, task).enqueue(str(log), 3.0)
+        wait_until(lambda: begun(log), 10)
+        fleet.send(signal.SIGUSR1)
+        wait_until(lambda: "idle threads" in fleet.errors(), 10)
+        assert f"in {task}" in fleet.errors()
+        for word in words:
+            assert word in fleet.errors()
 
 
 def test_a_fleet_whose_processes_never_become_ready_says_so(

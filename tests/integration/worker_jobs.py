@@ -63,6 +63,19 @@ def mark_and_nap(path: str, seconds: float) -> int:
     return current_job().attempt
 
 
+async def mark_and_anap(path: str, seconds: float) -> int:
+    """As `mark_and_nap`, on the event loop."""
+    mark(path)
+    await asyncio.sleep(seconds)
+    return current_job().attempt
+
+
+async def mark_and_block_the_loop(path: str, seconds: float) -> None:
+    """Append a line and sleep as no coroutine should."""
+    mark(path)
+    time.sleep(seconds)  # noqa: ASYNC251
+
+
 def grow(megabytes: int) -> int:
     """Allocate, for ever."""
     kept.append(b"x" * (megabytes * 1024 * 1024))
@@ -87,6 +100,8 @@ def tasks_on(app: Ferryman) -> SimpleNamespace:
         block_the_loop=task(block_the_loop, timeout=0.3, retry=None),
         mark=task(mark, result_ttl=60),
         mark_and_nap=task(mark_and_nap, result_ttl=60, retry=Retry(1, delay=0.1)),
+        mark_and_anap=task(mark_and_anap, result_ttl=60),
+        mark_and_block_the_loop=task(mark_and_block_the_loop),
         grow=task(grow, result_ttl=60),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -14,6 +15,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from rich.console import Console
 
 from ferryman.cli import display
 
@@ -73,6 +75,33 @@ def test_a_table_without_a_terminal_is_plain_columns_cut_nowhere(capsys: pytest.
     assert out.splitlines()[1].startswith(r"[red]a[/red]\x1b[2J\n")
     assert long in out
     assert "\x1b" not in out
+
+
+def on_screen(width: int) -> str:
+    """A row as a terminal of that width shows it."""
+    screen = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    row = ["01M88D2XAR8Q7Y1VFXZHPT3900@default", "shop.jobs:send_welcome", "scheduled", 12, "-", "word " * 20]
+    screen.print(display.table(["id", "task", "state", "attempts", "due", "what"], [row], wraps=["what"]))
+    assert isinstance(screen.file, io.StringIO)
+    return screen.file.getvalue()
+
+
+def test_a_terminal_that_is_wide_enough_shows_a_table() -> None:
+    assert "───" in on_screen(140)
+    assert on_screen(112).splitlines()[0].split() == ["id", "task", "state", "attempts", "due", "what"]
+
+
+@pytest.mark.parametrize("width", [40, 80, 100])
+def test_a_narrow_terminal_shows_whole_values_under_their_names(width: int) -> None:
+    shown = on_screen(width)
+    assert max(map(len, shown.splitlines())) <= width
+    for pair in (
+        "id 01M88D2XAR8Q7Y1VFXZHPT3900@default", "task shop.jobs:send_welcome", "state scheduled",
+        "attempts 12", "what word word",
+    ):  # fmt: skip
+        assert pair in shown
+    assert shown.count("word") == 20
+    assert "due" not in shown  # there is nothing to say of it
 
 
 def test_a_complaint_is_one_line_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
-from ferryman import Ferryman, Reject, Retry, Snooze, UnknownTask, current_job, envelope
+from ferryman import ConfigurationError, Ferryman, Reject, Retry, Snooze, UnknownTask, current_job, envelope
 from ferryman.execution import Attempt, execute_async, execute_sync, prepare
 from ferryman.interrupts import ShuttingDown, TimeLimit
 from ferryman.outcome import Failed, Outcome, Released, Snoozed, Succeeded
@@ -36,6 +37,39 @@ def test_what_a_task_returns_is_its_success() -> None:
     assert run(attempt_of(lambda: None)) == Succeeded(None)
     assert run(attempt_of(lambda number: number + 1, 4)) == Succeeded(5)
     assert run(attempt_of(double, 4)) == Succeeded(8)
+
+
+def test_a_task_of_whose_code_nothing_ran_has_not_succeeded() -> None:
+    def undecided(fn: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(fn)
+        def wrapper() -> Any:
+            return fn()
+
+        return wrapper
+
+    async def coroutine() -> None:
+        raise AssertionError
+
+    def generator() -> Iterator[int]:
+        yield 1
+
+    async def agenerator() -> AsyncIterator[int]:
+        yield 1
+
+    async def twice() -> Any:
+        return coroutine()
+
+    for fn, what in (
+        (undecided(coroutine), "coroutine"), (undecided(generator), "generator"),
+        (undecided(agenerator), "generator"), (twice, "coroutine"),
+    ):  # fmt: skip
+        outcome = run(attempt_of(fn))
+        assert isinstance(outcome, Failed)
+        assert outcome.kind == "rejected", "it would come to the same again"
+        assert f"the task returned a {what} that nobody" in str(outcome.error)
+    for refused in (generator, agenerator):
+        with pytest.raises(ConfigurationError, match="'it' is a generator function"):
+            attempt_of(refused)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -87,9 +88,9 @@ def test_a_sharded_queue_may_stand_in_an_id_and_not_in_an_option() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "a", "@", "a@", "@q", "a b@q", "a@q r", "a@q#", "a@q#x", "a\n@q", "a@q\n"]
+    "bad", ["", "a", "@", "a@", "@q", "a b@q", "a@q r", "a@q#", "a@q#x", "a\n@q", "a@q\n", 5, None, b"a@q"]
 )
-def test_what_is_no_job_id_is_refused(bad: str) -> None:
+def test_what_is_no_job_id_is_refused(bad: Any) -> None:
     with pytest.raises(InvalidOption, match="is no job id"):
         ids.split(bad)
 

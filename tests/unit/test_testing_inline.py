@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from ferryman import Ferryman, InvalidArguments, Retry, Snooze, UnknownTask, current_job
+from ferryman import EnqueueRequest, Ferryman, InvalidArguments, Retry, Snooze, UnknownTask, current_job
 from ferryman.testing import attach, inline
 
 
@@ -132,6 +132,26 @@ def test_many_run_once_each_with_and_without_hooks(app: Ferryman) -> None:
         take.enqueue_many([(4,), (5,)])
         assert len(kit.runs) == 5
     assert got == [1, 2, 3, 0, 4, 0, 5]
+
+
+@pytest.mark.parametrize("of", ["app", "task"])
+def test_an_async_enqueue_hook_wraps_the_asyncio_face(app: Ferryman, of: str) -> None:
+    log: list[str] = []
+
+    @app.task
+    def work() -> None:
+        log.append("runs")
+
+    @(app if of == "app" else work).around_enqueue
+    async def note(request: EnqueueRequest) -> AsyncIterator[None]:
+        await asyncio.sleep(0)
+        log.append(request.task.rpartition(".")[2])
+        yield
+        log.append("handed over")
+
+    with inline(app):
+        asyncio.run(work.aenqueue())
+    assert log == ["work", "handed over", "runs"]
 
 
 def test_an_enqueue_hook_has_ended_before_the_job_runs(app: Ferryman) -> None:
