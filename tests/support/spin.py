@@ -13,7 +13,7 @@ import pytest
 
 MODEL = Path(__file__).resolve().parents[2] / "docs/model/protocol.pml"
 REQUIRE_SPIN = "FERRYMAN_REQUIRE_SPIN"
-LONGEST_S = 110
+LONGEST_S = 300
 
 
 class Verdict(NamedTuple):
