@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test coverage check lint format types imports links spelling dependencies duplicates bench docs clean
+.PHONY: help setup demo test coverage check lint format types imports links spelling dependencies duplicates bench model docs clean
 
 help: ## Show this list
 	@echo 'Ferryman: make <target>'
@@ -57,6 +57,9 @@ duplicates: $(VENV)/dev.stamp ## The same code in two places (pylint's search fo
 
 bench: $(VENV)/dev.stamp ## Measure (ARGS='--help' shows what can be measured)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+model: $(VENV)/dev.stamp ## Look at every run of the protocol's model (needs spin and gcc)
+	@FERRYMAN_REQUIRE_SPIN=1 $(BIN)/pytest tests/integration/test_model.py $(ARGS)
 
 docs: $(VENV)/docs.stamp ## Build the documentation into site/
 	@$(BIN)/mkdocs build --strict
