@@ -41,7 +41,7 @@ from ferryman.errors import (
     UnsupportedVersion,
     WorkerLost,
 )
-from ferryman.job import Job, JobInfo
+from ferryman.job import Cancellation, Job, JobInfo
 from ferryman.queue import Queue, QueueInfo
 
 # What a task says of its own job
@@ -53,6 +53,7 @@ from ferryman.task import Task
 __version__ = version("ferryman")
 
 __all__ = [
+    "Cancellation",
     "ConfigurationError",
     "Durability",
     "Ferryman",

@@ -4,14 +4,22 @@ other is gone.
 
 from __future__ import annotations
 
+import json
 import socket
 
 DRAIN, NOW, QUIET, RESUME, STACKS = "drain", "now", "quiet", "resume", "stacks"
 """To the child: end when what runs is done; end at once; take nothing new; take jobs again; print what each
 slot does.
 """
+CANCEL = "cancel "
+"""To the child, followed by JSON, queue and id: end that job. See `cancel_order`."""
 READY, RECYCLE = "ready", "recycle"
 """From the child: it takes jobs; it is about to end and wants a successor."""
+
+
+def cancel_order(queue: str, local: str) -> str:
+    """The line that tells a child to end a job."""
+    return CANCEL + json.dumps([queue, local])
 
 
 class Control:

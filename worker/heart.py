@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ferryman.errors import StoreError, StoreUnavailable
 from ferryman.store import Link, transitions
 from ferryman.store.keys import QueueKeys
+from ferryman.worker.ear import Ear
 from ferryman.worker.notes import Note, withdraw, write
 from ferryman.worker.recovery import Recovery
 
@@ -29,11 +30,15 @@ _UNSWEPT_S = SWEEP_S * 0.7
 """For how long a look counts for everybody. Less than the shortest pause between two looks of one worker,
 else every other look of a worker that is alone would find that it has just looked itself.
 """
+Asked = list[tuple[str, str, str]]
+"""(holder, queue, id) of every held job that is asked to be cancelled."""
 Errand = Callable[[Recovery, Link], None]
 
 
 class Heart:
-    """Beats every quarter of a lease. `holders` gives the names to keep alive, `notes` what they do."""
+    """Beats every quarter of a lease. `holders` gives the names to keep alive, `notes` what they do;
+    `on_asked` is called with all jobs that are to be cancelled, whenever there are any, or have been any.
+    """
 
     def __init__(
         self,
@@ -41,15 +46,20 @@ class Heart:
         queues: Sequence[str],
         holders: Callable[[], list[str]],
         notes: Callable[[], list[Note]],
+        on_asked: Callable[[Asked], None],
     ) -> None:
         self._app = app
         self._keys: list[QueueKeys] = [app.store.keys(name) for name in queues]
         self._holders = holders
         self._notes = notes
+        self._on_asked = on_asked
+        self._asked = False
         self._link = app.store.link()
         self._recovery = Recovery(app, self._link)
         self._errands: queue.SimpleQueue[Errand | None] = queue.SimpleQueue()
         self._noted: set[str] = set()
+        self._called = threading.Event()
+        self._ear = Ear(app, [keys.orders for keys in self._keys], holders, self._look_soon)
         self._stopping = False
         self.reached_ns = 0
         """Since when Redis has been reachable without a break (monotonic); 0: it is not."""
@@ -58,6 +68,7 @@ class Heart:
     def start(self) -> None:
         """Begin to beat."""
         self._thread.start()
+        self._ear.start()
 
     def run_soon(self, errand: Errand) -> None:
         """Have something done by this thread at once, and again until it succeeds."""
@@ -65,10 +76,16 @@ class Heart:
 
     def stop(self, timeout: float) -> bool:
         """Finish what was asked for, withdraw the notes and end. Whether it ended in time."""
+        self._ear.stop(timeout)
         self._stopping = True
         self._errands.put(None)
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    def _look_soon(self) -> None:
+        """Somebody wants something. Called by the ear."""
+        self._called.set()
+        self._errands.put(None)
 
     def _run(self) -> None:
         beat_s = self._app.settings.lease_s / 4
@@ -83,6 +100,8 @@ class Heart:
                 if now >= next_beat:
                     next_beat = now + beat_s * random.uniform(0.9, 1.0)
                     self._beat()
+                elif self._called.is_set():
+                    self._renew()
                 if now >= next_sweep:
                     next_sweep = now + SWEEP_S * random.uniform(0.75, 1.25)
                     for keys in self._keys:
@@ -132,13 +151,7 @@ class Heart:
         return random.uniform(0.1, 0.4)
 
     def _beat(self) -> None:
-        holders = self._holders()
-        lease_ms = int(self._app.settings.lease_s * 1000)
-        if holders:
-            steps = [transitions.heartbeat(keys, holders, lease_ms) for keys in self._keys]
-            for reply in self._link.pipeline(steps):
-                if isinstance(reply, StoreError):
-                    raise reply
+        self._renew()
         notes = self._notes()
         current = {note.id for note in notes}
         ttl_s = self._app.settings.lease_s * 3
@@ -147,6 +160,22 @@ class Heart:
         for worker_id in self._noted - current - {""}:
             withdraw(self._link, self._app.store.fleet_keys, worker_id)
         self._noted = current
+
+    def _renew(self) -> None:
+        """Keep the leases, and hear with the same breath what is asked of their holders."""
+        self._called.clear()  # who calls from now on may have come too late for this look
+        holders = self._holders()
+        asked: Asked = []
+        lease_ms = int(self._app.settings.lease_s * 1000)
+        if holders:
+            steps = [transitions.heartbeat(keys, holders, lease_ms) for keys in self._keys]
+            for keys, reply in zip(self._keys, self._link.pipeline(steps), strict=True):
+                if isinstance(reply, StoreError):
+                    raise reply
+                asked += [(holder, keys.queue, local) for holder, local in reply.asked]
+        if asked or self._asked:
+            self._on_asked(asked)
+        self._asked = bool(asked)
 
     def _end(self) -> None:
         try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from ferryman import ids
 from ferryman.worker.board import DONE, FAILED, STATE, STATES
 from ferryman.worker.engine import Engine, queues_of
-from ferryman.worker.heart import Heart
+from ferryman.worker.heart import Asked, Heart
 from ferryman.worker.notes import Note
 from ferryman.worker.settings import Share, WorkerSettings, parse_queues
 
@@ -57,7 +57,9 @@ class InProcessWorker:
         self._app = app
         self.engine = Engine(app, settings)
         self._started_ms = int(time.time() * 1000)
-        self._heart = Heart(app, [feed.name for feed in self.engine.feeds], self._holders, self._notes)
+        self._heart = Heart(
+            app, [feed.name for feed in self.engine.feeds], self._holders, self._notes, self._cancel
+        )
         self._running = False
 
     @property
@@ -106,6 +108,10 @@ class InProcessWorker:
 
     def _holders(self) -> list[str]:
         return [self.holder] if self.holder and not self.engine.is_over() else []
+
+    def _cancel(self, asked: Asked) -> None:
+        for _, queue, local in asked:
+            self.engine.cancel(queue, local)
 
     def _notes(self) -> list[Note]:
         if not self.holder:

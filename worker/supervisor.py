@@ -24,7 +24,8 @@ from ferryman.worker import control, exitcodes
 from ferryman.worker.child import Child, Departure
 from ferryman.worker.engine import queues_of
 from ferryman.worker.fitness import check_store
-from ferryman.worker.heart import Heart
+from ferryman.worker.heart import Asked, Heart
+from ferryman.worker.inbox import Inbox
 from ferryman.worker.notes import Note
 from ferryman.worker.recovery import Recovery
 from ferryman.worker.rollcall import notes_of
@@ -86,8 +87,9 @@ class Supervisor:
         self._code = exitcodes.CLEAN
         self._quiet = False
         self._rolling: list[Child] = []
-        self._heart = Heart(app, self._queues, self._holders, self._notes)
-        self._warden = Warden(app.settings.stall_after_s)
+        self._inbox = Inbox()
+        self._heart = Heart(app, self._queues, self._holders, self._notes, self._asked)
+        self._warden = Warden(app.settings.stall_after_s, app.settings.kill_after_s, self._queues)
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> int:
@@ -100,6 +102,7 @@ class Supervisor:
         )  # fmt: skip
         with self._signals() as signals:
             self._selector.register(signals, selectors.EVENT_READ)
+            self._selector.register(self._inbox, selectors.EVENT_READ)
             self._heart.start()
             try:
                 for place in range(self._settings.processes):
@@ -110,6 +113,7 @@ class Supervisor:
                 for child in self._children:  # only if we fail ourselves
                     child.kill("the supervisor failed")
                 self._heart.stop(self._app.settings.timeout_s + 1)
+                self._inbox.close()
         return self._code
 
     @contextlib.contextmanager
@@ -133,6 +137,9 @@ class Supervisor:
             if key.fileobj is signals:
                 for number in signals.recv(4096):
                     self._signal(signal.Signals(number))
+            elif key.fileobj is self._inbox:
+                for errand in self._inbox.take():
+                    errand()
             else:
                 self._hear(key.data)
         for child in list(self._children):
@@ -307,6 +314,18 @@ class Supervisor:
 
     def _holders(self) -> list[str]:
         return [holder for child in list(self._children) if not child.stopped and (holder := child.holder())]
+
+    def _asked(self, asked: Asked) -> None:
+        self._inbox.put(lambda: self._cancel(asked))
+
+    def _cancel(self, asked: Asked) -> None:
+        """Tell each child which of its jobs are to end: once. The others of which it was told have ended."""
+        for child in self._children:
+            holder = child.holder()
+            wanted = {(queue, local) for name, queue, local in asked if name == holder}
+            child.cancelled = {job: told for job, told in child.cancelled.items() if job in wanted}
+            for queue, local in wanted - child.cancelled.keys():
+                child.cancel(queue, local)
 
     def _notes(self) -> list[Note]:
         return notes_of(list(self._children), self._settings, self._queues)
