@@ -40,6 +40,7 @@ from ferryman.errors import (
     UnknownTask,
     UnsupportedVersion,
     WorkerLost,
+    WorkerNotFound,
 )
 from ferryman.job import Cancellation, Job, JobInfo
 from ferryman.queue import Queue, QueueInfo
@@ -49,10 +50,12 @@ from ferryman.retry import Reject, Retry, Snooze
 from ferryman.settings import Settings
 from ferryman.store import Durability
 from ferryman.task import Task
+from ferryman.workers import Answer, Workers
 
 __version__ = version("ferryman")
 
 __all__ = [
+    "Answer",
     "Cancellation",
     "ConfigurationError",
     "Durability",
@@ -88,5 +91,7 @@ __all__ = [
     "UnknownTask",
     "UnsupportedVersion",
     "WorkerLost",
+    "WorkerNotFound",
+    "Workers",
     "current_job",
 ]

@@ -23,6 +23,7 @@ from ferryman.serializers import Payloads
 from ferryman.shards import ShardList
 from ferryman.store import Durability, Store
 from ferryman.task import A, AsyncTask, Registration, Task, is_async, name_of
+from ferryman.workers import Workers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -208,6 +209,10 @@ class Ferryman:
         """Every queue that was ever used, by name."""
         names: Any = self.store.pool.command("SMEMBERS", self.store.fleet_keys.queues)
         return (Queue(self, name) for name in sorted({ids.base(item.decode()) for item in names}))
+
+    def workers(self) -> Workers:
+        """The worker processes of the whole fleet: to look at, and to tell to be quiet or to stop."""
+        return Workers(self)
 
     def job(self, job_id: str) -> Job[Any]:
         """The handle of a job from its id alone. Raises `InvalidOption` for what is no job id; asks Redis

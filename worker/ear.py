@@ -59,7 +59,7 @@ class Ear:
 
     def _run(self) -> None:
         pause_s, told = 0.05, False
-        link = Link(self._app.store.address, self._app.store.timeout_s)
+        link = self._app.store.link()
         while not self._stopping.is_set():
             try:
                 link.send("SUBSCRIBE", *self._channels)

@@ -13,9 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ferryman import orders
 from ferryman.errors import StoreError, StoreUnavailable
+from ferryman.orders import Order
 from ferryman.store import Link, transitions
 from ferryman.store.keys import QueueKeys
+from ferryman.store.sync import drive
 from ferryman.worker.ear import Ear
 from ferryman.worker.notes import Note, withdraw, write
 from ferryman.worker.recovery import Recovery
@@ -37,7 +40,8 @@ Errand = Callable[[Recovery, Link], None]
 
 class Heart:
     """Beats every quarter of a lease. `holders` gives the names to keep alive, `notes` what they do;
-    `on_asked` is called with all jobs that are to be cancelled, whenever there are any, or have been any.
+    `on_asked` is called with all jobs that are to be cancelled, whenever there are any, or have been any;
+    `on_order` with each order for `name`, the fleet's name for its orders.
     """
 
     def __init__(
@@ -47,19 +51,24 @@ class Heart:
         holders: Callable[[], list[str]],
         notes: Callable[[], list[Note]],
         on_asked: Callable[[Asked], None],
+        name: str,
+        on_order: Callable[[Order], None],
     ) -> None:
         self._app = app
         self._keys: list[QueueKeys] = [app.store.keys(name) for name in queues]
         self._holders = holders
         self._notes = notes
         self._on_asked = on_asked
+        self.name = name
+        self._on_order = on_order
         self._asked = False
         self._link = app.store.link()
         self._recovery = Recovery(app, self._link)
         self._errands: queue.SimpleQueue[Errand | None] = queue.SimpleQueue()
         self._noted: set[str] = set()
         self._called = threading.Event()
-        self._ear = Ear(app, [keys.orders for keys in self._keys], holders, self._look_soon)
+        channels = [app.store.fleet_keys.called, *(keys.orders for keys in self._keys)]
+        self._ear = Ear(app, channels, lambda: [name, *holders()], self._look_soon)
         self._stopping = False
         self.reached_ns = 0
         """Since when Redis has been reachable without a break (monotonic); 0: it is not."""
@@ -73,6 +82,11 @@ class Heart:
     def run_soon(self, errand: Errand) -> None:
         """Have something done by this thread at once, and again until it succeeds."""
         self._errands.put(errand)
+
+    def answer(self, order: str, worker: str, text: str = "") -> None:
+        """Leave a worker's answer to an order, soon."""
+        command = orders.answer(self._app.store.fleet_keys, order, worker, text)
+        self.run_soon(lambda _, link: link.command(*command))
 
     def stop(self, timeout: float) -> bool:
         """Finish what was asked for, withdraw the notes and end. Whether it ended in time."""
@@ -176,6 +190,8 @@ class Heart:
         if asked or self._asked:
             self._on_asked(asked)
         self._asked = bool(asked)
+        for order in drive(self._link, orders.take(self._app.store.fleet_keys, self.name)):
+            self._on_order(order)
 
     def _end(self) -> None:
         try:

@@ -126,3 +126,17 @@ class FleetKeys:
     def worker(self, worker_id: str) -> str:
         """String with TTL: what a worker says of itself (msgpack)."""
         return f"{self.prefix}:worker:{worker_id}"
+
+    @property
+    def orders(self) -> str:
+        """Sorted set with TTL: orders for supervisors (msgpack) -> until when they hold (ms)."""
+        return f"{self.prefix}:orders"
+
+    @property
+    def called(self) -> str:
+        """Channel: a supervisor that should look at `orders`."""
+        return f"{self.prefix}:called"
+
+    def answer(self, order_id: str, worker_id: str) -> str:
+        """String with TTL: what a worker answered to an order."""
+        return f"{self.prefix}:answer:{order_id}:{worker_id}"
