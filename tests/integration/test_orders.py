@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 @pytest.fixture
 def app(server: RedisServer, prefix: str) -> Iterator[Ferryman]:
     """An app of this test's own on the shared server."""
-    made = Ferryman(server.url, prefix=prefix)
+    made = Ferryman(server.url, prefix=prefix, lease_s=4.0)
     yield made
     made.close()
 
