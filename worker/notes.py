@@ -1,66 +1,20 @@
-"""What a worker process says of itself, for ``ferryman workers`` and the dashboard: one record with a TTL
-under its id.
-"""
+"""Leaving and withdrawing what a worker process says of itself: one record with a TTL under its id."""
 
 from __future__ import annotations
 
 import time
 
-import msgspec
-
+from ferryman.notes import Doing, Note, decode, encode
 from ferryman.store import Link
 from ferryman.store.keys import FleetKeys
 
-
-class Doing(msgspec.Struct, array_like=True, frozen=True):
-    """What one slot runs."""
-
-    job: str
-    """Public id."""
-    since_s: float
-    """For how long."""
-
-
-class Note(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One worker process. The record in Redis is a msgpack map of these names."""
-
-    id: str
-    """The name under which it holds jobs."""
-    host: str
-    pid: int
-    supervisor: int
-    """Its supervisor's process id; its own for a worker inside another program."""
-    state: str
-    """``starting``, ``running``, ``quiet``, ``draining``, ``stopped`` (SIGSTOP) or ``stalled``."""
-    queues: list[str]
-    threads: int
-    concurrency: int
-    started_ms: int
-    """By the host's clock."""
-    noted_ms: int = 0
-    """By the host's clock."""
-    done: int = 0
-    failed: int = 0
-    rss: int = 0
-    """Resident memory in bytes."""
-    heard_s: float = 0.0
-    """How long ago it last reached Redis."""
-    doing: list[Doing] = []
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Note)
-
-
-def decode(record: bytes) -> Note:
-    """The note in `record`. Raises `msgspec.MsgspecError`."""
-    return _decoder.decode(record)
+__all__ = ["Doing", "Note", "decode", "withdraw", "write"]
 
 
 def write(link: Link, keys: FleetKeys, note: Note, ttl_s: float) -> None:
     """Leave the note for so long, and forget those whose time is over."""
     now_ms = int(time.time() * 1000)
-    link.command("SET", keys.worker(note.id), _encoder.encode(note), "PX", int(ttl_s * 1000))
+    link.command("SET", keys.worker(note.id), encode(note), "PX", int(ttl_s * 1000))
     link.command("ZADD", keys.fleet, now_ms + int(ttl_s * 1000), note.id)
     link.command("ZREMRANGEBYSCORE", keys.fleet, "-inf", now_ms - 1)
 
