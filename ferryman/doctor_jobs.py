@@ -9,7 +9,7 @@ from ferryman import envelope
 from ferryman.doctor_probe import Finding, Probe, bytes_text, counted
 from ferryman.errors import StoreDenied, StoreError, StoreUnavailable
 from ferryman.queue import QueueInfo
-from ferryman.store import Durability, scripts, transitions
+from ferryman.store import Durability, layout, scripts, transitions
 from ferryman.store.keys import QueueKeys
 
 _TRIED = (
@@ -164,6 +164,7 @@ def queues(probe: Probe) -> list[Finding]:
         info = queue.info()
         found += _standing(info)
         found += _orphans(probe, info)
+        found += _left_to_newer(probe, info)
         found += _size(probe, info)
     return found or [Finding("queues", "ok", f"{len(names)} in use, none in trouble")]
 
@@ -207,6 +208,37 @@ def _orphans(probe: Probe, info: QueueInfo) -> list[Finding]:
     ]
 
 
+def _left_to_newer(probe: Probe, info: QueueInfo) -> list[Finding]:
+    """Jobs that older workers cannot read. One that has run since may still be counted for some seconds."""
+    keys = probe.app.store.keys(info.name)
+    newest: Any = probe.command("ZREVRANGE", keys.newer, 0, 0, "WITHSCORES")
+    if not newest:
+        return []
+    number, version = probe.command("ZCARD", keys.newer), int(float(newest[1]))
+    return [
+        Finding(
+            f"queue {info.name}",
+            "warn",
+            f"{counted(number, 'job')} of envelope versions up to {version} left to newer workers",
+            "Upgrade the workers that `ferryman workers` names: they read none above their own.",
+        )
+    ]
+
+
+def releases(probe: Probe) -> list[Finding]:
+    """Were these keys laid out by a release with which this one can share them?"""
+    keys = probe.app.store.fleet_keys
+    stamp = probe.command("GET", keys.format)
+    if stamp is None:
+        return [Finding("layout", "ok", "nothing has been kept under this prefix yet")]
+    try:
+        found = layout.verify(layout.read(stamp, keys.format), keys.prefix)
+    except StoreError as error:
+        return [Finding("layout", "error", str(error), "See docs/upgrades.md.")]
+    same = "as this release writes it" if found == layout.OURS else f"this release writes {layout.FORMAT}"
+    return [Finding("layout", "ok", f"keys in format {found.format}, {same}")]
+
+
 def _size(probe: Probe, info: QueueInfo) -> list[Finding]:
     keys = probe.app.store.keys(info.name)
     number = probe.command("HLEN", keys.jobs)
@@ -228,4 +260,4 @@ def _size(probe: Probe, info: QueueInfo) -> list[Finding]:
     return found
 
 
-CHECKS = (rights, queues)
+CHECKS = (rights, releases, queues)

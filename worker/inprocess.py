@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ferryman import ids
-from ferryman.worker.board import DONE, FAILED, STATE, STATES
+from ferryman import __version__, ids
+from ferryman.envelope import VERSION
+from ferryman.worker.board import DONE, FAILED, LEFT, NEWEST, STATE, STATES
 from ferryman.worker.engine import Engine, queues_of
+from ferryman.worker.fitness import check_layout
 from ferryman.worker.heart import Heart
 from ferryman.worker.notes import Note
 from ferryman.worker.settings import Share, WorkerSettings, parse_queues
@@ -71,7 +73,8 @@ class InProcessWorker:
         return int(self.engine.board.words[DONE])
 
     def start(self) -> Self:
-        """Take jobs. Raises what a startup hook raises."""
+        """Take jobs. Raises what a startup hook raises, and `StoreIncompatible`."""
+        check_layout(self._app)
         self._heart.start()
         self.engine.start()
         self._running = True
@@ -117,5 +120,6 @@ class InProcessWorker:
             list(dict.fromkeys(ids.base(feed.name) for feed in self.engine.feeds)),
             settings.threads, settings.concurrency,
             self._started_ms, int(time.time() * 1000), words[DONE], words[FAILED],
+            release=__version__, reads=VERSION, newest_met=words[NEWEST], left=words[LEFT],
         )  # fmt: skip
         return [note]

@@ -8,7 +8,7 @@ import time
 
 import msgspec
 
-from ferryman.store import Link
+from ferryman.store import Link, transitions
 from ferryman.store.keys import FleetKeys
 
 
@@ -46,6 +46,14 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     heard_s: float = 0.0
     """How long ago it last reached Redis."""
     doing: list[Doing] = []
+    release: str = ""
+    """The release of Ferryman that it runs."""
+    reads: int = 0
+    """The newest version of envelopes that it reads."""
+    newest_met: int = 0
+    """The newest version that it has met and cannot read; 0: none."""
+    left: int = 0
+    """How often it has left such a job to newer workers."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -60,8 +68,9 @@ def decode(record: bytes) -> Note:
 def write(link: Link, keys: FleetKeys, note: Note, ttl_s: float) -> None:
     """Leave the note for so long, and forget those whose time is over."""
     now_ms = int(time.time() * 1000)
-    link.command("SET", keys.worker(note.id), _encoder.encode(note), "PX", int(ttl_s * 1000))
-    link.command("ZADD", keys.fleet, now_ms + int(ttl_s * 1000), note.id)
+    # Also into a full Redis: it is then that somebody wants to see who works.
+    link.run(transitions.insist(keys.worker(note.id), "SET", _encoder.encode(note), "PX", int(ttl_s * 1000)))
+    link.run(transitions.insist(keys.fleet, "ZADD", now_ms + int(ttl_s * 1000), note.id))
     link.command("ZREMRANGEBYSCORE", keys.fleet, "-inf", now_ms - 1)
 
 
