@@ -98,7 +98,13 @@ def explain(error: Exception, address: Address) -> StoreError:
         asking = not isinstance(error, rx.MovedError)
         return Redirected(f"{where} sends us elsewhere: {text}", error.node_addr, asking=asking)
     if isinstance(error, rx.AuthenticationError | rx.AuthorizationError | rx.NoPermissionError) or _starts(
-        text, "NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password"
+        text,
+        "NOAUTH",
+        "WRONGPASS",
+        "NOPERM",
+        "invalid username-password",
+        "ACL failure in script",
+        "The user executing the script can't",
     ):
         return StoreDenied(
             f"{where} refused the login or the command: {text}. "
