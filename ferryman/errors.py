@@ -110,7 +110,7 @@ class NotDurable(StoreError):
 
 
 class StoreDenied(StoreError):
-    """Redis refused the login or a command (wrong password, ACL)."""
+    """Redis refused the login or a command (wrong password, ACL), or one side the other's certificate."""
 
     code = "store_denied"
 

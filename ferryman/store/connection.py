@@ -21,7 +21,7 @@ from ferryman.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from ferryman.store import sentinel
+from ferryman.store import sentinel, tls
 from ferryman.store.address import Address
 from ferryman.store.slots import Node
 
@@ -110,6 +110,9 @@ def explain(error: Exception, address: Address) -> StoreError:
             f"{where} refused the login or the command: {text}. "
             "Check the URL's user and password and the user's ACL."
         )
+    untrusted = tls.refusal(text, where)
+    if untrusted is not None:
+        return untrusted
     if isinstance(error, rx.OutOfMemoryError) or "OOM command not allowed" in text:
         return StoreFull(
             f"{where} is at its memory limit and takes no new jobs (policy noeviction). "
