@@ -14,8 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ferryman import __version__, ids
-from ferryman.envelope import VERSION
-from ferryman.worker.board import DONE, FAILED, LEFT, NEWEST, STATE, STATES
+from ferryman.worker.board import DONE, FAILED, LEFT, NEWEST, READS, STATE, STATES
 from ferryman.worker.engine import Engine, queues_of
 from ferryman.worker.fitness import check_layout
 from ferryman.worker.heart import Heart
@@ -120,6 +119,6 @@ class InProcessWorker:
             list(dict.fromkeys(ids.base(feed.name) for feed in self.engine.feeds)),
             settings.threads, settings.concurrency,
             self._started_ms, int(time.time() * 1000), words[DONE], words[FAILED],
-            release=__version__, reads=VERSION, newest_met=words[NEWEST], left=words[LEFT],
+            release=__version__, reads=words[READS], newest_met=words[NEWEST], left=words[LEFT],
         )  # fmt: skip
         return [note]

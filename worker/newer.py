@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ferryman import envelope
 from ferryman.store.transitions import Deferral
-from ferryman.worker.board import LEFT, NEWEST, Board
+from ferryman.worker.board import LEFT, NEWEST, READS, Board
 
 logger = logging.getLogger("ferryman.worker")
 
@@ -38,6 +38,8 @@ class Newer:
 
     def __init__(self, board: Board) -> None:
         self._board = board
+        # Told by the process, as its supervisor may be of another release: HUP starts processes with new code.
+        board.words[READS] = envelope.VERSION
         self._pauses: dict[str, _Pause] = {}
         self._reported: set[tuple[str, int]] = set()
 

@@ -47,7 +47,7 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     """How long ago it last reached Redis."""
     doing: list[Doing] = []
     release: str = ""
-    """The release of Ferryman that it runs."""
+    """The release of Ferryman that its supervisor runs."""
     reads: int = 0
     """The newest version of envelopes that it reads."""
     newest_met: int = 0

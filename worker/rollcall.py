@@ -8,8 +8,7 @@ import time
 from collections.abc import Sequence
 
 from ferryman import __version__, ids
-from ferryman.envelope import VERSION
-from ferryman.worker.board import DONE, FAILED, LEFT, NEWEST, RSS, STATE, STATES
+from ferryman.worker.board import DONE, FAILED, LEFT, NEWEST, READS, RSS, STATE, STATES
 from ferryman.worker.child import Child
 from ferryman.worker.notes import Doing, Note
 from ferryman.worker.settings import WorkerSettings
@@ -40,7 +39,7 @@ def notes_of(children: Sequence[Child], settings: WorkerSettings, queues: Sequen
                     child.started_ms, now_ms,
                     words[DONE], words[FAILED], words[RSS],
                     (now_ns - progress) / 1e9 if progress else 0.0, doing,
-                __version__, VERSION, words[NEWEST], words[LEFT],
+                __version__, words[READS], words[NEWEST], words[LEFT],
                 )
             )  # fmt: skip
         except ValueError:  # its board was closed just now: it has ended

@@ -21,7 +21,7 @@ from ferryman.store import Link, Store, inspection, transitions
 from ferryman.store.keys import QueueKeys
 from ferryman.store.transitions import Burial
 from ferryman.worker import notes
-from ferryman.worker.bells import Bells
+from ferryman.worker.bells import Ear
 from ferryman.worker.feeds import Feed
 from ferryman.worker.fitness import check_store
 from ferryman.worker.notes import Note
@@ -142,10 +142,11 @@ def as_worker(part: Part) -> None:
     notes.write(part.link, part.store.fleet_keys, note, 5)
     notes.withdraw(part.link, part.store.fleet_keys, "w")
     part.link.command("TIME")
-    bells = Bells(part.store.address, 5.0)
-    bells.arm([Feed("q", keys, "fifo", 1, 0.0)])
-    bells.interrupt(part.link)
-    bells.close()
+    ear = Ear(part.store.link())
+    ear.know_itself()
+    ear.arm([Feed("q", keys, "fifo", 1, 0.0)])
+    assert ear.interrupt(part.link)
+    ear.close()
 
 
 def as_operator(part: Part) -> None:

@@ -1,5 +1,5 @@
-"""Servers that answer slowly, and connections that are half open: they take what is sent, never answer, and no
-RST tells. Every kind of connection notices within its bound and goes on over a new one.
+"""Servers that answer slowly, and connections that are half open: they take what is sent, never answer, and
+no RST tells. Every kind of connection notices within its bound and goes on over a new one.
 """
 
 from __future__ import annotations

@@ -20,31 +20,31 @@ from tests.support.server import RedisServer
 from tests.support.tls import Authority, tls_server, tls_url
 
 MODULE = "tests.integration.worker_jobs:app"
-HERE = "DNS:localhost,IP:127.0.0.1"
+HERE = ("localhost", "127.0.0.1")
 
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory, redis_server_binary: Path) -> Authority:
-    return Authority.new(tmp_path_factory.mktemp("tls") / "trusted")
+    return Authority(tmp_path_factory.mktemp("tls") / "trusted")
 
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """An authority that has signed nothing that is in use."""
-    return Authority.new(tmp_path_factory.mktemp("tls") / "stranger")
+    return Authority(tmp_path_factory.mktemp("tls") / "stranger")
 
 
 @pytest.fixture(scope="module")
 def open_port(authority: Authority) -> Iterator[int]:
     """Asks its clients for no certificate."""
-    with tls_server(authority, names=HERE, clients="no") as (_, port):
+    with tls_server(authority, *HERE) as (_, port):
         yield port
 
 
 @pytest.fixture(scope="module")
 def strict(authority: Authority) -> Iterator[tuple[RedisServer, int]]:
     """Asks for one."""
-    with tls_server(authority, names=HERE, clients="yes") as found:
+    with tls_server(authority, *HERE, clients="yes") as found:
         yield found
 
 
@@ -91,7 +91,7 @@ def test_a_server_of_another_authority_is_refused_at_once_and_the_error_says_so(
 def test_a_certificate_for_another_host_is_refused_unless_names_are_not_compared(
     face: str, authority: Authority, prefix: str
 ) -> None:
-    with tls_server(authority, names="DNS:elsewhere.example", clients="no") as (_, port):
+    with tls_server(authority, "elsewhere.example") as (_, port):
         with pytest.raises(StoreDenied, match="certificate"):
             enqueue(tls_url(port, ssl_ca_certs=authority.certificate), prefix, face)
         url = tls_url(port, ssl_ca_certs=authority.certificate, ssl_check_hostname=False)
@@ -104,12 +104,12 @@ def test_a_server_that_asks_for_a_certificate_gets_one_or_says_that_it_is_missin
 ) -> None:
     _, port = strict
     trusted: dict[str, Any] = {"ssl_ca_certs": authority.certificate}
-    certificate, key = authority.sign(f"client-{face}", "DNS:client")
+    certificate, key = authority.sign(f"client-{face}.test")
     assert enqueue(tls_url(port, **trusted, ssl_certfile=certificate, ssl_keyfile=key), prefix, face) == 1
     # Which alert comes, and whether before the connection breaks, is up to the two TLS libraries.
     with pytest.raises((StoreDenied, StoreUnavailable)):
         enqueue(tls_url(port, **trusted), prefix, face, patience_s=0.0)
-    certificate, key = stranger.sign(f"client-{face}", "DNS:client")
+    certificate, key = stranger.sign(f"client-{face}.test")
     with pytest.raises((StoreDenied, StoreUnavailable)):
         enqueue(
             tls_url(port, **trusted, ssl_certfile=certificate, ssl_keyfile=key), prefix, face, patience_s=0.0
@@ -130,7 +130,7 @@ def test_a_fleet_works_over_tls_with_a_certificate_and_a_user_of_its_own(
     strict: tuple[RedisServer, int], authority: Authority, stranger: Authority, prefix: str
 ) -> None:
     server, port = strict
-    certificate, key = authority.sign("fleet", "DNS:worker")
+    certificate, key = authority.sign("fleet.test")
     options: dict[str, Any] = {
         "ssl_ca_certs": authority.certificate,
         "ssl_certfile": certificate,

@@ -1,7 +1,7 @@
-"""A web application as gunicorn and uWSGI load it, once, before they fork: it has enqueued and waited by then.
+"""A web application as gunicorn and uWSGI load it, once, before they fork: it has enqueued by then.
 
-``/`` enqueues a job and answers with its id and the process; ``/async`` does so by the asyncio face; ``/wait`` waits
-for a result, which the listening thread has to hear of in this process.
+``/`` enqueues a job and answers with its id and the process; ``/async`` does so by the asyncio face;
+``/wait`` waits for a result, which the listening thread has to hear of in this process.
 """
 
 from __future__ import annotations
