@@ -38,7 +38,7 @@ class Newer:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        # Told by the process, as its supervisor may be of another release: HUP starts processes with new code.
+        # Told by the process: its supervisor may be of another release, after a HUP.
         board.words[READS] = envelope.VERSION
         self._pauses: dict[str, _Pause] = {}
         self._reported: set[tuple[str, int]] = set()
