@@ -41,8 +41,9 @@ from ferryman.errors import (
     UnknownTask,
     UnsupportedVersion,
     WorkerLost,
+    WorkerNotFound,
 )
-from ferryman.job import Job, JobInfo
+from ferryman.job import Cancellation, Job, JobInfo
 from ferryman.producer import EnqueueRequest
 from ferryman.queue import Queue, QueueInfo
 
@@ -51,10 +52,13 @@ from ferryman.retry import Reject, Retry, Snooze
 from ferryman.settings import Settings
 from ferryman.store import Durability
 from ferryman.task import Task
+from ferryman.workers import Answer, Workers
 
 __version__ = version("ferryman")
 
 __all__ = [
+    "Answer",
+    "Cancellation",
     "ConfigurationError",
     "Durability",
     "EnqueueRequest",
@@ -91,5 +95,7 @@ __all__ = [
     "UnknownTask",
     "UnsupportedVersion",
     "WorkerLost",
+    "WorkerNotFound",
+    "Workers",
     "current_job",
 ]

@@ -24,6 +24,7 @@ from ferryman.shards import ShardList
 from ferryman.store import Durability, Store
 from ferryman.store.sync import Operation
 from ferryman.task import A, AsyncTask, Registration, Task, check_runs, is_async, name_of
+from ferryman.workers import Workers
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -221,6 +222,10 @@ class Ferryman:
     def _queues(self) -> Operation[list[Queue]]:
         names = yield ("SMEMBERS", self.store.fleet_keys.queues)
         return [Queue(self, name) for name in sorted({ids.base(item.decode()) for item in names})]
+
+    def workers(self) -> Workers:
+        """The worker processes of the whole fleet: to look at, and to tell to be quiet or to stop."""
+        return Workers(self)
 
     def job(self, job_id: str) -> Job[Any]:
         """The handle of a job from its id alone. Raises `InvalidOption` for what is no job id; asks Redis

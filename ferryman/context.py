@@ -12,6 +12,7 @@ from ferryman import ids
 
 if TYPE_CHECKING:
     from ferryman.app import Ferryman
+    from ferryman.execution import Attempt
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class JobContext:
     enqueued_ms: int
     timeout_s: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    _attempt: Attempt | None = field(default=None, repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -39,6 +41,14 @@ class JobContext:
     def queue(self) -> str:
         """The name of its queue."""
         return ids.base(self.shard)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody asked to cancel this job. To ask costs nothing, so a long loop may do so often.
+
+        If the task then returns, the job has succeeded; if it raises, whatever that is, it is cancelled.
+        """
+        return self._attempt is not None and self._attempt.cancelled
 
     @property
     def meta(self) -> Mapping[str, Any]:

@@ -8,13 +8,14 @@ which is removed again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ferryman import doctor_jobs, doctor_rights, doctor_server
 from ferryman.doctor_probe import Finding, Probe
 from ferryman.errors import FerrymanError, StoreError
 from ferryman.settings import Settings, names
+from ferryman.store import Link
 from ferryman.store.address import mask
 
 if TYPE_CHECKING:
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
 
 Check = Callable[[Probe], list[Finding]]
 CHECKS: tuple[Check, ...] = (*doctor_server.CHECKS, *doctor_rights.CHECKS, *doctor_jobs.CHECKS)
+OF_EACH_SERVER: frozenset[Check] = frozenset(
+    {
+        doctor_server.version,
+        doctor_server.eviction,
+        doctor_server.memory,
+        doctor_server.persistence,
+        doctor_server.replication,
+        doctor_server.clock,
+        doctor_server.clients,
+        doctor_server.slow_scripts,
+    }
+)
+"""What is asked of each primary of a cluster; the clock too, since each keeps its own queues' times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +82,28 @@ def _findings(app: Ferryman, checks: Iterable[Check]) -> list[Finding]:
     if found[0].status == "error":
         return found
     for check in checks:
-        found += _carried_out(check, probe)
+        if kind == "cluster" and check in OF_EACH_SERVER:
+            found += _of_each_server(check, app)
+        else:
+            found += _carried_out(check, probe)
     return found
+
+
+def _of_each_server(check: Check, app: Ferryman) -> list[Finding]:
+    """What is found of each primary; said once if it is the same of all."""
+    found: dict[str, list[Finding]] = {}
+    for node in app.store.address.slots.nodes:
+        link = Link(app.store.address.node(node), app.store.timeout_s)
+        found[f"{node[0]}:{node[1]}"] = _carried_out(check, Probe(app, link))
+        link.close()
+    known = list(found.values())
+    if all([one.status for one in findings] == [one.status for one in known[0]] for findings in known):
+        return known[0] if known else []
+    return [
+        replace(finding, what=f"{where}: {finding.what}")
+        for where, findings in found.items()
+        for finding in findings
+    ]
 
 
 def _carried_out(check: Check, probe: Probe) -> list[Finding]:

@@ -10,6 +10,7 @@ from ferryman.errors import StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from ferryman.app import Ferryman
+    from ferryman.store import Link
 
 Status = Literal["ok", "warn", "error", "unknown"]
 
@@ -31,13 +32,14 @@ class Finding:
 class Probe:
     """One look at an app's Redis. Server facts are read once, when first asked for."""
 
-    def __init__(self, app: Ferryman) -> None:
+    def __init__(self, app: Ferryman, link: Link | None = None) -> None:
         self.app = app
+        self._link = link
         self._config_forbidden = False
 
     def command(self, *words: Any) -> Any:
-        """One command. Raises a `StoreError`."""
-        return self.app.store.pool.command(*words)
+        """One command, to the one server that is looked at if there are several. Raises a `StoreError`."""
+        return self._link.command(*words) if self._link else self.app.store.pool.command(*words)
 
     @functools.cached_property
     def info(self) -> dict[str, str]:

@@ -20,7 +20,7 @@ _TRIED = (
     ("EXPIRE", "seq", "60"), ("PEXPIRE", "seq", "60000"), ("PERSIST", "seq"),
     ("HSET", "tries", "x", "1"), ("HGET", "tries", "x"), ("HMGET", "tries", "x"), ("HGETALL", "tries"),
     ("HEXISTS", "tries", "x"), ("HINCRBY", "tries", "x", "1"), ("HLEN", "tries"), ("HRANDFIELD", "tries"),
-    ("HDEL", "tries", "y"),
+    ("HDEL", "tries", "y"), ("HSETNX", "tries", "x", "1"),
     ("LPUSH", "bell", "x"), ("RPUSH", "bell", "x"), ("LLEN", "bell"), ("LRANGE", "bell", "0", "-1"),
     ("LREM", "bell", "1", "y"), ("LTRIM", "bell", "0", "5"), ("BLPOP", "bell", "1"),
     ("SADD", "ghosts", "x"), ("SCARD", "ghosts"), ("SISMEMBER", "ghosts", "x"), ("SMEMBERS", "ghosts"),
@@ -42,7 +42,7 @@ _OTHERS = (
 
 _WORKING = {"BLPOP", "SMISMEMBER", "ZPOPMIN"}
 """Whoever may use none of these is not meant to work jobs off."""
-_LEAVING = {"INCRBY", "HSET", "HINCRBY", "LPUSH", "RPUSH", "SADD", "ZADD"}
+_LEAVING = {"INCRBY", "HSET", "HSETNX", "HINCRBY", "LPUSH", "RPUSH", "SADD", "ZADD"}
 """What leaves something behind, and is not tried by a user who cannot remove it."""
 
 _OF_KIND = {"cluster": (("CLUSTER SLOTS",), ("ASKING",)), "sentinel": (("ROLE",),)}

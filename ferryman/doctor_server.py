@@ -50,17 +50,32 @@ def version(probe: Probe) -> list[Finding]:
 
 
 def cluster(probe: Probe) -> list[Finding]:
-    """Is it one server, not a part of a cluster?"""
-    if probe.info.get("cluster_enabled") == "1":
+    """Is it one server, or a cluster that is whole and spoken to as one?"""
+    if probe.info.get("cluster_enabled") != "1":
+        return []
+    if not probe.app.store.is_cluster:
         return [
             Finding(
                 "cluster",
                 "error",
                 "this server is a node of a cluster and holds only some of the queues' keys",
-                "Use a single server or a primary with replicas.",
+                "Name it in a redis+cluster:// URL: the other nodes are found by themselves.",
             )
         ]
-    return []
+    facts = dict(
+        line.split(":", 1) for line in probe.command("CLUSTER", "INFO").decode().splitlines() if ":" in line
+    )
+    size = f"{facts.get('cluster_size')} primaries, {facts.get('cluster_known_nodes')} nodes"
+    if facts.get("cluster_state") == "ok":
+        return [Finding("cluster", "ok", f"{size}, every slot is served")]
+    return [
+        Finding(
+            "cluster",
+            "error",
+            f"{size}; only {facts.get('cluster_slots_ok')} of 16384 slots are served",
+            "See CLUSTER NODES: a primary is down and no replica took over, or slots were never assigned.",
+        )
+    ]
 
 
 def eviction(probe: Probe) -> list[Finding]:

@@ -138,6 +138,12 @@ class JobNotFound(FerrymanError, LookupError):
     code = "job_not_found"
 
 
+class WorkerNotFound(FerrymanError, LookupError):
+    """No worker or supervisor of that name is at work."""
+
+    code = "worker_not_found"
+
+
 class NoResult(FerrymanError):
     """The task keeps no results, so there is nothing to wait for."""
 

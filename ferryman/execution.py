@@ -14,7 +14,7 @@ from ferryman.context import JobContext, _current
 from ferryman.errors import ConfigurationError, FerrymanError, InvalidArguments
 from ferryman.hooks import acall_around, call_around
 from ferryman.interrupts import Interrupt, ShuttingDown, TimeLimit
-from ferryman.outcome import Failed, Outcome, Released, Snoozed, Succeeded
+from ferryman.outcome import Ended, Failed, Outcome, Released, Snoozed, Succeeded
 from ferryman.retry import Reject, Retry, Snooze
 
 if TYPE_CHECKING:
@@ -31,10 +31,12 @@ class Attempt:
     """A job that is about to run, or runs: its envelope, its task and how often it was tried."""
 
     __slots__ = (
-        "app", "fetched_ns", "interrupt", "letter", "local", "made", "plain", "queue", "started_ns",
-        "suspect", "task", "timeout_s", "took_ns", "worker",
+        "app", "cancelled", "fetched_ns", "interrupt", "letter", "local", "made", "plain", "queue",
+        "started_ns", "suspect", "task", "timeout_s", "took_ns", "worker",
     )  # fmt: skip
 
+    cancelled: bool
+    """Somebody asked to cancel the job. Unless it succeeds all the same, it ends here."""
     interrupt: type[Interrupt] | None
     """Why its coroutine was cancelled, if its worker did that."""
     started_ns: int
@@ -62,6 +64,7 @@ class Attempt:
         self.worker = worker
         self.fetched_ns = fetched_ns
         self.suspect = suspect
+        self.cancelled = False
         self.interrupt = None
         self.started_ns = self.took_ns = 0
         options = letter.options
@@ -154,6 +157,7 @@ def _enter(attempt: Attempt) -> JobContext:
         letter.enqueued_ms,
         attempt.timeout_s,
         letter.options or {},
+        attempt,
     )
     _current.set(context)
     return context
@@ -161,6 +165,8 @@ def _enter(attempt: Attempt) -> JobContext:
 
 def outcome_of(attempt: Attempt, error: BaseException) -> Outcome:
     """What an attempt that raised `error` came to."""
+    if attempt.cancelled:
+        return Ended("cancelled")  # whatever it raised on its way out: it must not start again
     if isinstance(error, Snooze):
         return Snoozed(error.delay_s)
     if isinstance(error, Retry):

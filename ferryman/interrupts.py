@@ -1,6 +1,6 @@
 """What is raised *into* a running job from outside, and how it is raised into a thread.
 
-Both derive from `BaseException`, so that a task's ``except Exception`` does not swallow them. A task may
+All derive from `BaseException`, so that a task's ``except Exception`` does not swallow them. A task may
 catch them to clean up, and should let them pass on."""
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ class TimeLimit(Interrupt):
 class ShuttingDown(Interrupt):
     """The worker has to end and its grace is over. The job goes back to its queue, and the attempt does not
     count.
+    """
+
+
+class Cancelled(Interrupt):
+    """Somebody asked to cancel the job while it ran. A coroutine is cancelled instead
+    (`asyncio.CancelledError`).
     """
 
 

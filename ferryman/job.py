@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
 from ferryman import ids
 from ferryman.errors import (
@@ -35,6 +36,22 @@ _STATE_OF_PLACE: dict[str, State] = {
     "held": "running",
     "dead": "dead",
 }
+
+
+class Cancellation(Enum):
+    """What became of a request to cancel a job, running or not. True if it is cancelled, or asked to end."""
+
+    CANCELLED = "cancelled"
+    """Now, and for good: no worker ran it."""
+    ASKED = "asked"
+    """A worker runs it, and is told at once. It ends cancelled, unless it succeeds before that."""
+    ENDED = "ended"
+    """It had ended already."""
+    UNKNOWN = "unknown"
+    """There is no trace of it: it never was, or it ended and keeps no result (any more)."""
+
+    def __bool__(self) -> bool:
+        return self in (Cancellation.CANCELLED, Cancellation.ASKED)
 
 
 def state_of(place: str, ended: str = "") -> State:
@@ -153,13 +170,31 @@ class Job(Generic[R]):
         value: R = await self._app.listener.await_(self.local, self.shard, timeout)
         return value
 
-    def cancel(self) -> bool:
-        """Take the job out of its queue for good, if no worker runs it. Whether it was cancelled."""
-        return self._app.store.drive(self._app.lookup.cancel(self.local, self.shard))
+    @overload
+    def cancel(self, *, running: Literal[False] = False) -> bool: ...
+    @overload
+    def cancel(self, *, running: Literal[True]) -> Cancellation: ...
+    def cancel(self, *, running: bool = False) -> bool | Cancellation:
+        """Take the job out of its queue for good, if no worker runs it. Whether it was cancelled.
 
-    async def acancel(self) -> bool:
+        With ``running=True`` also if one does, and then the answer is a `Cancellation`. The job's code is
+        interrupted: `ferryman.interrupts.Cancelled`, a `BaseException`, is raised in its thread, or its
+        coroutine is cancelled. If it has not ended ``kill_after_s`` later, its process is replaced, and the
+        other jobs in it run again, uncharged. The job ends ``cancelled``, with no further attempt and none
+        counted. The request is kept in Redis: if the worker is lost, or the attempt fails, the job is
+        cancelled instead of being run again. Only a job that succeeds before it is stopped has succeeded.
+        """
+        outcome = self._app.store.drive(self._app.lookup.cancel(self.local, self.shard, running))
+        return bool(outcome) if outcome is None or not running else outcome
+
+    @overload
+    async def acancel(self, *, running: Literal[False] = False) -> bool: ...
+    @overload
+    async def acancel(self, *, running: Literal[True]) -> Cancellation: ...
+    async def acancel(self, *, running: bool = False) -> bool | Cancellation:
         """As `cancel`, on the running event loop."""
-        return await self._app.store.adrive(self._app.lookup.cancel(self.local, self.shard))
+        outcome = await self._app.store.adrive(self._app.lookup.cancel(self.local, self.shard, running))
+        return bool(outcome) if outcome is None or not running else outcome
 
     def retry(self) -> bool:
         """Give a dead job all its attempts again, or a scheduled one its turn now. Whether there was such a

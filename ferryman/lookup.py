@@ -11,7 +11,7 @@ import msgspec
 
 from ferryman import envelope, ids, results
 from ferryman.errors import FerrymanError
-from ferryman.job import JobInfo, at, not_found, state_of
+from ferryman.job import Cancellation, JobInfo, at, not_found, state_of
 from ferryman.outcome import AttemptRecord
 from ferryman.store import inspection
 from ferryman.store.inspection import Located
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from ferryman.app import Ferryman
 
 _CANCELLED_KEPT_MS = 24 * 3600 * 1000
+_CANCELLATIONS = {
+    "cancelled": Cancellation.CANCELLED,
+    "asked": Cancellation.ASKED,
+    "running": None,
+    "gone": Cancellation.ENDED,
+}
 _attempts = msgspec.msgpack.Decoder(AttemptRecord)
 
 
@@ -126,12 +132,12 @@ class Lookup:
         codec = self._app.task_for(record.task).codec
         return self._app.payloads.unpack_result(codec, record.value, record.marks)
 
-    def cancel(self, local: str, queue: str) -> Operation[bool]:
-        """See `Job.cancel`."""
+    def cancel(self, local: str, queue: str, running: bool = False) -> Operation[Cancellation | None]:
+        """See `Job.cancel`; None if a worker runs it and is to be left alone."""
         keys = self._app.store.keys(queue)
         located = yield self.locating(local, queue)
         if located.envelope is None:
-            return False
+            return Cancellation.UNKNOWN if located.result is None else Cancellation.ENDED
         now_ms = yield from self._app.store.clock()
         try:
             letter = envelope.decode(located.envelope)
@@ -145,14 +151,15 @@ class Lookup:
             results.CANCELLED,
             task,
             attempts=located.tries,
+            worker=located.holder or "",
             finished_ms=now_ms,
             enqueued_ms=enqueued_ms,
             options=shown or None,
         )
         outcome = yield inspection.cancel(
-            keys, local, ttl_ms=_CANCELLED_KEPT_MS, record=results.encode(record)
+            keys, local, ttl_ms=_CANCELLED_KEPT_MS, record=results.encode(record), running=running
         )
-        return bool(outcome == "cancelled")
+        return _CANCELLATIONS[outcome]
 
     def revive(self, local: str, queue: str) -> Operation[bool]:
         """See `Job.retry`."""

@@ -52,7 +52,7 @@ class Snoozed:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The job ends without having run: ``expired`` or ``cancelled``."""
+    """The job ends without success and without an attempt being counted: ``expired`` or ``cancelled``."""
 
     state: str
 

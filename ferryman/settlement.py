@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ferryman.settings import Settings
 
 ENDED_KEPT_MS = 24 * 3600 * 1000
-"""How long it stays known that a job expired."""
+"""How long it stays known that a job expired or was cancelled."""
 _encode = msgspec.msgpack.Encoder().encode
 
 Way = Literal["ack", "keep", "retry", "snooze", "defer", "bury", "release"]
@@ -108,7 +108,7 @@ def _record(
         value,
         attempt.made + ran,
         attempt.worker,
-        now_ms - attempt.took_ns // 1_000_000 if ran else 0,
+        now_ms - attempt.took_ns // 1_000_000 if ran or attempt.started_ns else 0,
         now_ms,
         attempt.letter.enqueued_ms,
         marks,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ferryman.worker import exitcodes
 from ferryman.worker.board import DONE, DRAINING, PROGRESS, STATE, Board, Entry
-from ferryman.worker.control import Control
+from ferryman.worker.control import Control, cancel_order
 from ferryman.worker.settings import WorkerSettings
 
 
@@ -65,6 +65,8 @@ class Child:
         """Why we killed it."""
         self.overdue: list[Entry] = []
         """The jobs that we killed it for."""
+        self.cancelled: dict[tuple[str, str], int] = {}
+        """Queue and id of jobs that it was told to cancel and has not ended; when it was told (monotonic)."""
         self.board, board_fd = Board.shared(settings.threads + settings.concurrency)
         ours, theirs = socket.socketpair()
         try:
@@ -93,6 +95,11 @@ class Child:
     def progress_ns(self) -> int:
         """When it last reached Redis (monotonic); 0: not yet."""
         return int(self.board.words[PROGRESS])
+
+    def cancel(self, queue: str, local: str) -> None:
+        """Tell it to end a job."""
+        self.cancelled[queue, local] = time.monotonic_ns()
+        self.control.say(cancel_order(queue, local))
 
     def kill(self, why: str) -> None:
         """End it at once. The first reason counts."""

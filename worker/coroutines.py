@@ -60,6 +60,11 @@ class Coroutines:
         """Cancel whatever runs. Called by other threads."""
         self._loop.call_soon_threadsafe(self._cancel_all, interrupt)
 
+    def interrupt(self, attempt: Attempt, interrupt: type[Interrupt]) -> None:
+        """Cancel one attempt, if it still runs. Called by other threads."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing runs any more
+            self._loop.call_soon_threadsafe(self._cancel, attempt, interrupt)
+
     def stop(self, timeout: float) -> bool:
         """End the loop. Whether it ended in time: a coroutine that blocks it cannot be ended."""
         if self._thread.is_alive():
@@ -133,6 +138,7 @@ class Coroutines:
         if task is None:
             return
         if not attempt.started_ns:  # asyncio would drop a task that is cancelled before its first step
+            self._loop.call_soon(self._cancel, attempt, interrupt)
             return
         attempt.interrupt = interrupt
         task.cancel()

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from ferryman import ids
 from ferryman.errors import ConfigurationError, StoreError
-from ferryman.interrupts import ShuttingDown
+from ferryman.interrupts import Cancelled, ShuttingDown
+from ferryman.outcome import Ended
+from ferryman.settlement import settle
 from ferryman.worker.board import DRAINING, QUIET, RUNNING, STATE, Board
 from ferryman.worker.clock import ServerClock
 from ferryman.worker.coroutines import Coroutines
@@ -22,6 +24,7 @@ from ferryman.worker.deadlines import Deadlines
 from ferryman.worker.exchange import Exchange
 from ferryman.worker.feeds import Feed
 from ferryman.worker.handover import Handover
+from ferryman.worker.reports import tell
 from ferryman.worker.settings import Share, WorkerSettings
 from ferryman.worker.slots import Slot
 from ferryman.worker.tenure import Tenure
@@ -144,6 +147,26 @@ class Engine:
                 slot.interrupt(attempt, ShuttingDown)
         if self.coroutines is not None:
             self.coroutines.interrupt_all()
+
+    def cancel(self, queue: str, local: str) -> None:
+        """End a job that somebody asked to cancel: it is interrupted once, or does not begin. One that is not
+        in hand here is left alone. Called by other threads.
+        """
+        feed = next((feed for feed in self.feeds if feed.name == queue), None)
+        attempt = feed.hand.get(local.encode()) if feed is not None else None
+        if attempt is None or attempt.cancelled:
+            return
+        attempt.cancelled = True
+        if self.handover.withdraw(attempt):
+            outcome = Ended("cancelled")
+            settled = settle(attempt, outcome, self._clock.now_ms())
+            tell(attempt, outcome, settled)
+            self.handover.done.append((attempt, settled))
+            self.handover.nudge()
+        elif not attempt.task.is_async:
+            self._deadlines.cancel(attempt)
+        elif self.coroutines is not None:
+            self.coroutines.interrupt(attempt, Cancelled)
 
     def running(self) -> int:
         """How many attempts run."""

@@ -83,6 +83,16 @@ class Handover:
             return
         wake()
 
+    def withdraw(self, attempt: Attempt) -> bool:
+        """Take one attempt out of the line. Whether it was there: else it has begun."""
+        for line in (self.ready, self.ready_async):
+            try:
+                line.remove(attempt)
+            except (ValueError, IndexError):  # it is not in there, or the line changed while we looked
+                continue
+            return True
+        return False
+
     def take_back(self) -> list[Attempt]:
         """Everything that has not begun."""
         found = []

@@ -13,9 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ferryman import orders
 from ferryman.errors import StoreError, StoreUnavailable
+from ferryman.orders import Order
 from ferryman.store import Link, transitions
 from ferryman.store.keys import QueueKeys
+from ferryman.store.sync import drive
+from ferryman.worker.ear import Ear
 from ferryman.worker.notes import Note, withdraw, write
 from ferryman.worker.recovery import Recovery
 
@@ -29,11 +33,16 @@ _UNSWEPT_S = SWEEP_S * 0.7
 """For how long a look counts for everybody. Less than the shortest pause between two looks of one worker,
 else every other look of a worker that is alone would find that it has just looked itself.
 """
+Asked = list[tuple[str, str, str]]
+"""(holder, queue, id) of every held job that is asked to be cancelled."""
 Errand = Callable[[Recovery, Link], None]
 
 
 class Heart:
-    """Beats every quarter of a lease. `holders` gives the names to keep alive, `notes` what they do."""
+    """Beats every quarter of a lease. `holders` gives the names to keep alive, `notes` what they do;
+    `on_asked` is called with all jobs that are to be cancelled, whenever there are any, or have been any;
+    `on_order` with each order for `name`, the fleet's name for its orders.
+    """
 
     def __init__(
         self,
@@ -41,16 +50,26 @@ class Heart:
         queues: Sequence[str],
         holders: Callable[[], list[str]],
         notes: Callable[[], list[Note]],
+        on_asked: Callable[[Asked], None],
+        name: str,
+        on_order: Callable[[Order], None],
     ) -> None:
         self._app = app
         self._keys: list[QueueKeys] = [app.store.keys(name) for name in queues]
         self._holders = holders
         self._notes = notes
+        self._on_asked = on_asked
+        self.name = name
+        self._on_order = on_order
+        self._asked = False
         self._link = app.store.link()
         self._recovery = Recovery(app, self._link)
         self._errands: queue.SimpleQueue[Errand | None] = queue.SimpleQueue()
         self._noted: set[str] = set()
         self._complained = False
+        self._called = threading.Event()
+        channels = [app.store.fleet_keys.called, *(keys.orders for keys in self._keys)]
+        self._ear = Ear(app, channels, lambda: [name, *holders()], self._look_soon)
         self._stopping = False
         self._sweeps_from = 0.0
         self.reached_ns = 0
@@ -60,17 +79,29 @@ class Heart:
     def start(self) -> None:
         """Begin to beat."""
         self._thread.start()
+        self._ear.start()
 
     def run_soon(self, errand: Errand) -> None:
         """Have something done by this thread at once, and again until it succeeds."""
         self._errands.put(errand)
 
+    def answer(self, order: str, worker: str, text: str = "") -> None:
+        """Leave a worker's answer to an order, soon."""
+        command = orders.answer(self._app.store.fleet_keys, order, worker, text)
+        self.run_soon(lambda _, link: link.command(*command))
+
     def stop(self, timeout: float) -> bool:
         """Finish what was asked for, withdraw the notes and end. Whether it ended in time."""
+        self._ear.stop(timeout)
         self._stopping = True
         self._errands.put(None)
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    def _look_soon(self) -> None:
+        """Somebody wants something. Called by the ear."""
+        self._called.set()
+        self._errands.put(None)
 
     def _run(self) -> None:
         beat_s = self._app.settings.lease_s / 4
@@ -85,6 +116,8 @@ class Heart:
                 if now >= next_beat:
                     next_beat = now + beat_s * random.uniform(0.9, 1.0)
                     self._beat()
+                elif self._called.is_set():
+                    self._renew()
                 if now >= max(next_sweep, self._sweeps_from):
                     next_sweep = now + SWEEP_S * random.uniform(0.75, 1.25)
                     for keys in self._keys:
@@ -137,13 +170,7 @@ class Heart:
         return random.uniform(0.1, 0.4)
 
     def _beat(self) -> None:
-        holders = self._holders()
-        lease_ms = int(self._app.settings.lease_s * 1000)
-        if holders:
-            steps = [transitions.heartbeat(keys, holders, lease_ms) for keys in self._keys]
-            for reply in self._link.pipeline(steps):
-                if isinstance(reply, StoreError):
-                    raise reply
+        self._renew()
         notes = self._notes()
         current = {note.id for note in notes}
         ttl_s = self._app.settings.lease_s * 3
@@ -152,6 +179,24 @@ class Heart:
         for worker_id in self._noted - current:
             withdraw(self._link, self._app.store.fleet_keys, worker_id)
         self._noted = current
+
+    def _renew(self) -> None:
+        """Keep the leases, and hear with the same breath what is asked of their holders."""
+        self._called.clear()  # who calls from now on may have come too late for this look
+        holders = self._holders()
+        asked: Asked = []
+        lease_ms = int(self._app.settings.lease_s * 1000)
+        if holders:
+            steps = [transitions.heartbeat(keys, holders, lease_ms) for keys in self._keys]
+            for keys, reply in zip(self._keys, self._link.pipeline(steps), strict=True):
+                if isinstance(reply, StoreError):
+                    raise reply
+                asked += [(holder, keys.queue, local) for holder, local in reply.asked]
+        if asked or self._asked:
+            self._on_asked(asked)
+        self._asked = bool(asked)
+        for order in drive(self._link, orders.take(self._app.store.fleet_keys, self.name)):
+            self._on_order(order)
 
     def _end(self) -> None:
         try:

@@ -14,12 +14,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ferryman import __version__, ids
+from ferryman.orders import Order
 from ferryman.worker.board import DONE, FAILED, LEFT, NEWEST, READS, STATE, STATES
 from ferryman.worker.engine import Engine, queues_of
 from ferryman.worker.fitness import check_layout
-from ferryman.worker.heart import Heart
+from ferryman.worker.heart import Asked, Heart
 from ferryman.worker.notes import Note
 from ferryman.worker.settings import Share, WorkerSettings, parse_queues
+from ferryman.worker.stacks import describe
+from ferryman.worker.tenure import new_holder
 
 if TYPE_CHECKING:
     from ferryman.app import Ferryman
@@ -58,7 +61,15 @@ class InProcessWorker:
         self._app = app
         self.engine = Engine(app, settings)
         self._started_ms = int(time.time() * 1000)
-        self._heart = Heart(app, [feed.name for feed in self.engine.feeds], self._holders, self._notes)
+        self._heart = Heart(
+            app,
+            [feed.name for feed in self.engine.feeds],
+            self._holders,
+            self._notes,
+            self._cancel,
+            new_holder(name),
+            self._take_order,
+        )
         self._running = False
 
     @property
@@ -109,6 +120,17 @@ class InProcessWorker:
     def _holders(self) -> list[str]:
         return [self.holder] if self.holder and not self.engine.is_over() else []
 
+    def _cancel(self, asked: Asked) -> None:
+        for _, queue, local in asked:
+            self.engine.cancel(queue, local)
+
+    def _take_order(self, order: Order) -> None:
+        if order.verb in {"quiet", "resume"}:
+            self.engine.quiet(order.verb == "quiet")
+        elif order.verb == "stop":
+            self.engine.drain()
+        self._heart.answer(order.id, self.holder, describe(self.engine) if order.verb == "stacks" else "")
+
     def _notes(self) -> list[Note]:
         if not self.holder:
             return []
@@ -119,6 +141,7 @@ class InProcessWorker:
             list(dict.fromkeys(ids.base(feed.name) for feed in self.engine.feeds)),
             settings.threads, settings.concurrency,
             self._started_ms, int(time.time() * 1000), words[DONE], words[FAILED],
+            supervisor_id=self._heart.name,
             release=__version__, reads=words[READS], newest_met=words[NEWEST], left=words[LEFT],
         )  # fmt: skip
         return [note]

@@ -100,6 +100,11 @@ class Process:
                 engine.quiet(order == control.QUIET)
             elif order == control.STACKS:
                 self._show(engine)
+            elif order.startswith(control.STACKS_OF):
+                order_id = json.loads(order.removeprefix(control.STACKS_OF))
+                self._link.say(control.stacks_answer(order_id, stacks.describe(engine)))
+            elif order.startswith(control.CANCEL):
+                engine.cancel(*json.loads(order.removeprefix(control.CANCEL)))
         if self._link.closed and not self._orphaned:
             # Nobody keeps the lease alive any more: be gone, with everything given back, before it lapses.
             logger.error("the supervisor is gone; this worker process ends")

@@ -69,9 +69,11 @@ class Recovery:
             if found.left < 0:
                 return moved
             moved += len(found.moved)
+            for local in found.cancelled:
+                logger.info("job %s@%s was cancelled", local, keys.queue)
             if found.condemned:
                 self._bury(keys, holder, found)
-            if found.left == 0 or not (found.moved or found.condemned):
+            if found.left == 0 or not (found.moved or found.condemned or found.cancelled):
                 return moved
 
     def _bury(self, keys: QueueKeys, holder: str, found: Recovered) -> None:

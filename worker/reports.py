@@ -8,7 +8,7 @@ import logging
 
 from ferryman.execution import Attempt
 from ferryman.failures import type_name
-from ferryman.outcome import Failed, Outcome
+from ferryman.outcome import Ended, Failed, Outcome
 from ferryman.settlement import Settlement
 
 logger = logging.getLogger("ferryman.worker")
@@ -16,7 +16,9 @@ logger = logging.getLogger("ferryman.worker")
 
 def tell(attempt: Attempt, outcome: Outcome, settled: Settlement) -> None:
     """Log how an attempt ended, if that is worth a line."""
-    if isinstance(outcome, Failed):
+    if isinstance(outcome, Ended):
+        logger.info("job %s (%s) was %s", attempt.job_id, attempt.task.name, outcome.state)
+    elif isinstance(outcome, Failed):
         error = outcome.error
         if settled.way == "bury":
             logger.error(

@@ -14,7 +14,9 @@ from ferryman.worker.notes import Doing, Note
 from ferryman.worker.settings import WorkerSettings
 
 
-def notes_of(children: Sequence[Child], settings: WorkerSettings, queues: Sequence[str]) -> list[Note]:
+def notes_of(
+    children: Sequence[Child], settings: WorkerSettings, queues: Sequence[str], supervisor_id: str
+) -> list[Note]:
     """One note for each process that holds a lease."""
     host, supervisor = socket.gethostname(), os.getpid()
     now_ns, now_ms = time.monotonic_ns(), int(time.time() * 1000)
@@ -39,6 +41,7 @@ def notes_of(children: Sequence[Child], settings: WorkerSettings, queues: Sequen
                     child.started_ms, now_ms,
                     words[DONE], words[FAILED], words[RSS],
                     (now_ns - progress) / 1e9 if progress else 0.0, doing,
+                    supervisor_id,
                 __version__, words[READS], words[NEWEST], words[LEFT],
                 )
             )  # fmt: skip

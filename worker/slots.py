@@ -181,14 +181,15 @@ class Slot:
 
     # -- interrupts ------------------------------------------------------------------------------------------
 
-    def interrupt(self, attempt: Attempt, interrupt: type[Interrupt]) -> None:
-        """Raise into the task if it still runs this attempt. Called by other threads."""
+    def interrupt(self, attempt: Attempt, interrupt: type[Interrupt]) -> bool:
+        """Raise into the task if it runs this attempt now. Whether it did. Called by other threads."""
         with self._guard:
             self._interrupt = interrupt
             if self._inside and self.current is attempt:
                 self._raised = raise_in(self.thread_id, interrupt)
-            else:
-                self._interrupt = None
+                return self._raised
+            self._interrupt = None
+            return False
 
     def _disarm(self) -> None:
         """After this no interrupt of the attempt that is over can come any more."""

@@ -6,29 +6,33 @@ is the heart, on a thread of its own, so that no trouble there ever keeps a sign
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import selectors
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ferryman import ids
 from ferryman.errors import ConfigurationError, StoreError
 from ferryman.location import AppNotFound, find_app
+from ferryman.orders import Order
 from ferryman.store import Link
 from ferryman.worker import control, exitcodes
 from ferryman.worker.child import Child, Departure
 from ferryman.worker.engine import queues_of
 from ferryman.worker.fitness import check_store
-from ferryman.worker.heart import Heart
+from ferryman.worker.heart import Asked, Heart
+from ferryman.worker.inbox import Inbox
 from ferryman.worker.notes import Note
 from ferryman.worker.recovery import Recovery
 from ferryman.worker.rollcall import notes_of
 from ferryman.worker.settings import WorkerSettings, check_platform
+from ferryman.worker.tenure import new_holder
 from ferryman.worker.warden import Warden
 
 if TYPE_CHECKING:
@@ -84,10 +88,15 @@ class Supervisor:
         self._ending = False
         self._kill_at: float | None = None
         self._code = exitcodes.CLEAN
-        self._quiet = False
+        self._quiet: set[int] = set()
+        """Places whose processes take nothing new, and whose successors won't either."""
         self._rolling: list[Child] = []
-        self._heart = Heart(app, self._queues, self._holders, self._notes)
-        self._warden = Warden(app.settings.stall_after_s)
+        self._inbox = Inbox()
+        self._id = new_holder(settings.name)
+        self._heart = Heart(
+            app, self._queues, self._holders, self._notes, self._asked, self._id, self._ordered
+        )
+        self._warden = Warden(app.settings.stall_after_s, app.settings.kill_after_s, self._queues)
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> int:
@@ -100,6 +109,7 @@ class Supervisor:
         )  # fmt: skip
         with self._signals() as signals:
             self._selector.register(signals, selectors.EVENT_READ)
+            self._selector.register(self._inbox, selectors.EVENT_READ)
             self._heart.start()
             try:
                 for place in range(self._settings.processes):
@@ -110,6 +120,7 @@ class Supervisor:
                 for child in self._children:  # only if we fail ourselves
                     child.kill("the supervisor failed")
                 self._heart.stop(self._app.settings.timeout_s + 1)
+                self._inbox.close()
         return self._code
 
     @contextlib.contextmanager
@@ -133,6 +144,9 @@ class Supervisor:
             if key.fileobj is signals:
                 for number in signals.recv(4096):
                     self._signal(signal.Signals(number))
+            elif key.fileobj is self._inbox:
+                for errand in self._inbox.take():
+                    errand()
             else:
                 self._hear(key.data)
         for child in list(self._children):
@@ -170,12 +184,15 @@ class Supervisor:
             if line == control.READY:
                 child.ready = True
                 self._never_ready = 0
-                if self._quiet:
+                if child.place in self._quiet:
                     child.control.say(control.QUIET)
                 self._roll()
             elif line == control.RECYCLE and not child.replaced:
                 child.replaced = True
                 self._start(child.place)
+            elif line.startswith(control.STACKS_OF):
+                order_id, text = json.loads(line.removeprefix(control.STACKS_OF))
+                self._heart.answer(order_id, child.holder(), text)
         if child.control.closed:  # it has ended, or is just about to: `look` will tell
             with contextlib.suppress(KeyError):
                 self._selector.unregister(child.control)
@@ -264,11 +281,46 @@ class Supervisor:
         elif number in {signal.SIGUSR1, signal.SIGTTIN}:
             self._tell(control.STACKS)
         elif number in {signal.SIGTSTP, signal.SIGCONT} and not self._ending:
-            quiet = number == signal.SIGTSTP
-            if quiet != self._quiet:
-                logger.info("%s", "no new jobs are taken, until SIGCONT" if quiet else "jobs are taken again")
-                self._quiet = quiet
-                self._tell(control.QUIET if quiet else control.RESUME)
+            self._hush(self._children, number == signal.SIGTSTP)
+
+    # -- orders ----------------------------------------------------------------------------------------------
+
+    def _ordered(self, order: Order) -> None:
+        self._inbox.put(lambda: self._carry_out(order))
+
+    def _carry_out(self, order: Order) -> None:
+        """Do what somebody far away asked for, and say so for each process."""
+        chosen = [child for child in self._children if not order.workers or child.holder() in order.workers]
+        logger.info("ordered to %s: %d processes", order.verb, len(chosen))
+        if order.verb in {"quiet", "resume"} and not self._ending:
+            self._hush(chosen, order.verb == "quiet", every=not order.workers)
+        elif order.verb == "stop":
+            self._stop(chosen, every=not order.workers)
+        for child in chosen:
+            if order.verb == "stacks":
+                child.control.say(control.stacks_order(order.id))
+            else:
+                self._heart.answer(order.id, child.holder())
+
+    def _hush(self, children: Sequence[Child], quiet: bool, *, every: bool = True) -> None:
+        """Let these processes, and their successors, take nothing new, or jobs again."""
+        places = set(range(self._settings.processes)) if every else {child.place for child in children}
+        changed = places - self._quiet if quiet else places & self._quiet
+        if not changed:
+            return
+        logger.info("%s", "no new jobs are taken, until SIGCONT" if quiet else "jobs are taken again")
+        self._quiet = self._quiet | places if quiet else self._quiet - places
+        for child in children:
+            child.control.say(control.QUIET if quiet else control.RESUME)
+
+    def _stop(self, children: Sequence[Child], *, every: bool) -> None:
+        """Let these processes drain without a successor; all of them: the supervisor ends with them."""
+        if every and not self._ending:  # asked twice, it does not mean at once, as a signal does
+            self._end()
+        elif not every:
+            for child in children:
+                child.replaced = True
+                child.control.say(control.DRAIN)
 
     def _roll(self) -> None:
         """Start the successor of the next process that is to be replaced; when that is ready, it is the next
@@ -308,8 +360,20 @@ class Supervisor:
     def _holders(self) -> list[str]:
         return [holder for child in list(self._children) if not child.stopped and (holder := child.holder())]
 
+    def _asked(self, asked: Asked) -> None:
+        self._inbox.put(lambda: self._cancel(asked))
+
+    def _cancel(self, asked: Asked) -> None:
+        """Tell each child which of its jobs are to end: once. The others of which it was told have ended."""
+        for child in self._children:
+            holder = child.holder()
+            wanted = {(queue, local) for name, queue, local in asked if name == holder}
+            child.cancelled = {job: told for job, told in child.cancelled.items() if job in wanted}
+            for queue, local in wanted - child.cancelled.keys():
+                child.cancel(queue, local)
+
     def _notes(self) -> list[Note]:
-        return notes_of(list(self._children), self._settings, self._queues)
+        return notes_of(list(self._children), self._settings, self._queues, self._id)
 
 
 def _noted(_number: int, _frame: object) -> None:

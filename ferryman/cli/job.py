@@ -11,7 +11,7 @@ from ferryman.cli.jobs import call_of
 from ferryman.cli.parameters import AsJson, Module, Prefix, Url
 from ferryman.cli.shapes import job_shape
 from ferryman.errors import FerrymanError, InvalidOption
-from ferryman.job import Job, JobInfo
+from ferryman.job import Cancellation, Job, JobInfo, not_found
 from ferryman.location import find_app
 from ferryman.outcome import AttemptRecord
 
@@ -27,6 +27,9 @@ def command(
     module: Module = None,
     cancel: Annotated[
         bool, typer.Option("--cancel", help="Take it out of its queue for good, if nobody runs it.")
+    ] = False,
+    running: Annotated[
+        bool, typer.Option("--running", help="With --cancel: also if a worker runs it; that is interrupted.")
     ] = False,
     retry: Annotated[
         bool,
@@ -44,7 +47,12 @@ def command(
     """
     if cancel and retry:
         raise InvalidOption("give --cancel or --retry, not both")
+    if running and not cancel:
+        raise InvalidOption("--running goes with --cancel")
     job = find_app(module, url=url, prefix=prefix).job(job_id)
+    if running:
+        _cancel_running(job, as_json)
+        return
     if cancel or retry:
         _change(job, "cancel" if cancel else "retry", as_json)
         return
@@ -60,7 +68,7 @@ def _change(job: Job[Any], action: str, as_json: bool) -> None:
     if not done:
         state = job.state
         why = {
-            "cancel": "a worker runs it" if state == "running" else "it has ended",
+            "cancel": "a worker runs it; --running cancels it too" if state == "running" else "it has ended",
             "retry": "only a dead or a scheduled job can be given its turn",
         }[action]
         raise NotDone(f"job {job.id} is {state}, so nothing was done: {why}")
@@ -68,6 +76,20 @@ def _change(job: Job[Any], action: str, as_json: bool) -> None:
         print_json({"id": job.id, "action": action, "changed": True})
     else:
         show(f"{job.id} cancelled" if action == "cancel" else f"{job.id} is queued again")
+
+
+def _cancel_running(job: Job[Any], as_json: bool) -> None:
+    found = job.cancel(running=True)
+    if found is Cancellation.UNKNOWN:
+        raise not_found(job.id)
+    if not found:
+        raise NotDone(f"job {job.id} is {job.state}, so nothing was done: it has ended")
+    if as_json:
+        print_json({"id": job.id, "action": "cancel", "changed": True, "cancellation": found.value})
+    elif found is Cancellation.CANCELLED:
+        show(f"{job.id} cancelled")
+    else:
+        show(f"{job.id} runs, and its worker is told to end it")
 
 
 def _describe(info: JobInfo) -> None:

@@ -136,7 +136,7 @@ app.command("enqueue", cls=enqueue.WaitIsOptional, rich_help_panel=RUN)(enqueue.
 app.add_typer(queues.group, name="queues", rich_help_panel=LOOK)
 app.command("jobs", rich_help_panel=LOOK)(jobs.command)
 app.command("job", rich_help_panel=LOOK)(job.command)
-app.command("workers", rich_help_panel=LOOK)(workers.command)
+app.add_typer(workers.group, name="workers", rich_help_panel=LOOK)
 app.command("failures", rich_help_panel=LOOK)(failures.command)
 app.command("doctor", rich_help_panel=CARE)(doctor.command)
 app.command("bench", rich_help_panel=CARE)(bench.command)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from ferryman.errors import NotDurable, StoreUnavailable
 from ferryman.store.address import Address, Node
 from ferryman.store.aio_link import AsyncLink
-from ferryman.store.cluster import MOST_HOPS, key_of, shunned_for
+from ferryman.store.cluster import MOST_HOPS, advance, check_shunned, key_of, learning, shunned_for
 from ferryman.store.connection import Redirected
 from ferryman.store.durability import Durability
 from ferryman.store.link import Numbering
@@ -91,22 +91,18 @@ class AsyncClusterLane(Numbering):
         return node
 
     async def _learn(self) -> None:
-        slots, refusal = self.address.slots, None
-        for node in dict.fromkeys((*slots.nodes, *self.address.nodes)):
+        asking = learning(self.address)
+        node = next(asking, None)
+        while node is not None:
             try:
-                reply = await self._trying(node, lambda link: link.command("CLUSTER", "SLOTS"))
+                reply: Any = await self._trying(node, lambda link: link.command("CLUSTER", "SLOTS"))
             except StoreUnavailable as error:
-                refusal = refusal or error
-                continue
-            if reply:
-                slots.learn(node, reply)
-                return
-        raise refusal or StoreUnavailable(f"Redis at {self.address}: no node knows who serves which slot")
+                reply = error
+            node = advance(asking, reply)
 
     async def _trying(self, node: Node, call: Call[R]) -> R:
         began = time.monotonic()
-        if began < self._shunned.get(node, 0.0):
-            raise StoreUnavailable(f"Redis at {node[0]}:{node[1]} did not answer a moment ago")
+        check_shunned(node, self._shunned.get(node))
         link = self._links.get(node)
         if link is None:
             link = self._links[node] = AsyncLink(self.address.node(node), self._timeout_s)

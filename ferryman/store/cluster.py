@@ -7,7 +7,7 @@ special stands here: slots move, and nodes are lost one by one while the others 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 from ferryman.errors import NotDurable, StoreError, StoreUnavailable
@@ -41,6 +41,35 @@ def key_of(words: Sequence[Any]) -> Any:
 def shunned_for(took_s: float) -> float:
     """Until when (monotonic) to leave a node alone that could not be reached: finding out took so long."""
     return time.monotonic() + min(2 * took_s, _SHUNNED_MOST_S)
+
+
+def learning(address: Address) -> Generator[Node, Any, None]:
+    """Learn who serves which slot: yields nodes to ask for ``CLUSTER SLOTS``, is sent what they say, or why
+    they do not. Raises `StoreUnavailable` when none is left to ask.
+    """
+    slots, refusal = address.slots, None
+    for node in dict.fromkeys((*slots.nodes, *address.nodes)):
+        reply = yield node
+        if isinstance(reply, StoreUnavailable):
+            refusal = refusal or reply
+        elif reply:
+            slots.learn(node, reply)
+            return
+    raise refusal or StoreUnavailable(f"Redis at {address}: no node knows who serves which slot")
+
+
+def advance(asking: Generator[Node, Any, None], reply: Any) -> Node | None:
+    """The next node to ask; None if all is known."""
+    try:
+        return asking.send(reply)
+    except StopIteration:
+        return None
+
+
+def check_shunned(node: Node, until: float | None) -> None:
+    """Raises `StoreUnavailable` for a node that is still to be left alone."""
+    if until is not None and time.monotonic() < until:
+        raise StoreUnavailable(f"Redis at {node[0]}:{node[1]} did not answer a moment ago")
 
 
 class ClusterLink(Link):
@@ -87,26 +116,21 @@ class ClusterLink(Link):
         return node
 
     def _learn(self) -> None:
-        """Ask the nodes, one after the other, who serves which slot."""
-        slots, refusal = self.address.slots, None
-        for node in dict.fromkeys((*slots.nodes, *self.address.nodes)):
+        asking = learning(self.address)
+        node = next(asking, None)
+        while node is not None:
             try:
                 reply = self._trying(node, lambda link: link.command("CLUSTER", "SLOTS"))
             except StoreUnavailable as error:
-                refusal = refusal or error
-                continue
-            if reply:
-                slots.learn(node, reply)
-                return
-        raise refusal or StoreUnavailable(f"Redis at {self.address}: no node knows who serves which slot")
+                reply = error
+            node = advance(asking, reply)
 
     def _trying(self, node: Node, call: Callable[[Link], R]) -> R:
         """A call to one node. A node that cannot be reached is left alone for as long as the try took, and
         twice that: to wait for it again and again would keep the other nodes' jobs waiting.
         """
         began = time.monotonic()
-        if began < self._shunned.get(node, 0.0):
-            raise StoreUnavailable(f"Redis at {node[0]}:{node[1]} did not answer a moment ago")
+        check_shunned(node, self._shunned.get(node))
         try:
             found = call(self._link(node))
         except Redirected:

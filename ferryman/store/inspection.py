@@ -51,13 +51,20 @@ def locate(keys: QueueKeys, local: str) -> Transition[Located]:
     return Transition(scripts.load("locate"), names, [local, keys.stem], _located)
 
 
-def cancel(keys: QueueKeys, local: str, *, ttl_ms: int, record: bytes) -> Transition[str]:
-    """Take a job that nobody runs out of its queue. Reads as ``cancelled``, ``running`` or ``gone``."""
+def cancel(
+    keys: QueueKeys, local: str, *, ttl_ms: int, record: bytes, running: bool = False
+) -> Transition[str]:
+    """Take a job that nobody runs out of its queue. Reads as ``cancelled``, ``running`` or ``gone``.
+
+    `running`: a job that a worker holds is asked to end, which reads as ``asked``.
+    """
     names = [
         keys.jobs, keys.delayed, keys.retries, keys.ranked, keys.dead, keys.holders, keys.ready, keys.ghosts,
         keys.rank, keys.tries, keys.crashes, keys.result(local), keys.attempts(local), keys.done,
+        keys.cancels, keys.orders,
     ]  # fmt: skip
-    return Transition(scripts.load("cancel"), names, [local, keys.stem, ttl_ms, record], bytes.decode)
+    args = [local, keys.stem, ttl_ms, record, "1" if running else "0"]
+    return Transition(scripts.load("cancel"), names, args, bytes.decode)
 
 
 def revive(keys: QueueKeys, locals_: Sequence[str]) -> Transition[list[str]]:

@@ -1,8 +1,8 @@
 """Every key that Ferryman keeps in Redis: its name, its type, its meaning. Nothing else makes a key's name.
 
 All keys of one queue carry the hash tag ``{queue}``, so a transition touches one slot, on a single server and
-on a cluster alike. Three keys are built inside scripts from a prefix that was passed in, because the id is
-known only there: ``attempts:<id>`` and ``held:<holder>``/``started:<holder>`` of a holder found by the sweep;
+on a cluster alike. A few keys are built inside scripts from a prefix that was passed in, because the id is
+known only there: ``attempts:<id>`` and ``result:<id>`` of a job that ends in passing, and ``held:<holder>``;
 they share the tag and so the slot.
 
 - ``jobs`` hash: id -> envelope; an id is in here if and only if it is in exactly one of the places (*) below
@@ -31,6 +31,8 @@ they share the tag and so the slot.
 - ``result:<id>`` string: how a job ended and what it returned; with TTL
 - ``failures`` hash: fingerprint -> times seen
 - ``ghosts`` set: ids cancelled while in ``ready``: their list entry is skipped when it comes up
+- ``cancels`` hash: id -> ``<ttl ms> <record>``: running jobs that somebody asked to cancel, and what each
+  leaves behind; a job that leaves ``held``, in whatever way, leaves this too; with TTL
 - ``seq`` string: arrival counter of ranked jobs
 - ``producer:<lane>`` string: sequence of a connection's last enqueue; with TTL; makes a repeated enqueue
   harmless
@@ -71,6 +73,7 @@ class QueueKeys:
     crashes: str = field(init=False)
     failures: str = field(init=False)
     ghosts: str = field(init=False)
+    cancels: str = field(init=False)
     seq: str = field(init=False)
     durations: str = field(init=False)
     swept: str = field(init=False)
@@ -78,6 +81,8 @@ class QueueKeys:
     """What the keys ``producer:<lane>`` begin with."""
     done: str = field(init=False)
     """Channel: ids of jobs that ended and kept a result, or died."""
+    orders: str = field(init=False)
+    """Channel: a holder whose supervisor should look at ``cancels``."""
 
     def __post_init__(self) -> None:
         stem = f"{self.prefix}:{{{self.queue}}}:"
@@ -129,3 +134,17 @@ class FleetKeys:
     def worker(self, worker_id: str) -> str:
         """String with TTL: what a worker says of itself (msgpack)."""
         return f"{self.prefix}:worker:{worker_id}"
+
+    @property
+    def orders(self) -> str:
+        """Sorted set with TTL: orders for supervisors (msgpack) -> until when they hold (ms)."""
+        return f"{self.prefix}:orders"
+
+    @property
+    def called(self) -> str:
+        """Channel: a supervisor that should look at `orders`."""
+        return f"{self.prefix}:called"
+
+    def answer(self, order_id: str, worker_id: str) -> str:
+        """String with TTL: what a worker answered to an order."""
+        return f"{self.prefix}:answer:{order_id}:{worker_id}"

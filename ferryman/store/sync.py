@@ -16,7 +16,7 @@ from ferryman.errors import NotDurable, StoreError, StoreUnavailable
 from ferryman.store.address import Address
 from ferryman.store.cluster import ClusterLane
 from ferryman.store.durability import Durability
-from ferryman.store.link import Lane, drop_inherited
+from ferryman.store.link import Lane, Link, drop_inherited
 from ferryman.store.transitions import Transition
 
 R = TypeVar("R")
@@ -28,6 +28,18 @@ returns the outcome.
 BROKEN_BETWEEN = (
     "the connection broke while jobs were handed over, so nobody knows whether the first of them were safe"
 )
+
+
+def drive(link: Link, operation: Operation[R]) -> R:
+    """Run an operation to its end over one connection, each step once. Raises a `StoreError`."""
+    reply: Any = None
+    try:
+        while True:
+            step = operation.send(reply)
+            reply = link.command(*step) if isinstance(step, tuple) else link.run(step)
+    except StopIteration as end:
+        result: R = end.value
+        return result
 
 
 class Pool:

@@ -183,7 +183,7 @@ def ack(
     """
     names = [
         keys.jobs, keys.held(holder), keys.rank, keys.tries, keys.crashes, keys.stats(minute), keys.done,
-        keys.started(holder),
+        keys.started(holder), keys.cancels,
     ]  # fmt: skip
     args: list[Any] = [len(ids) + len(kept), len(counters), len(kept), len(histories)]
     for result in kept:
@@ -212,8 +212,11 @@ class Later(NamedTuple):
 
 
 def _later(script_keys: str, keys: QueueKeys, holder: str, jobs: Sequence[Later]) -> Transition[list[bytes]]:
-    names = [keys.held(holder), script_keys, keys.tries, keys.bell]
-    args: list[Any] = [KEEP_ATTEMPTS]
+    names = [
+        keys.held(holder), script_keys, keys.tries, keys.bell, keys.cancels, keys.jobs, keys.rank,
+        keys.crashes, keys.done,
+    ]  # fmt: skip
+    args: list[Any] = [KEEP_ATTEMPTS, keys.stem]
     for job in jobs:
         names.append(keys.attempts(job.local))
         args.extend(job)
@@ -287,7 +290,7 @@ def bury(
     """
     names = [
         keys.held(holder), keys.jobs, keys.dead, keys.rank, keys.tries, keys.crashes, keys.failures,
-        keys.stats(minute), keys.done,
+        keys.stats(minute), keys.done, keys.cancels,
     ]  # fmt: skip
     args: list[Any] = [KEEP_ATTEMPTS, most, oldest_ms, keys.stem]
     for job in jobs:
@@ -300,8 +303,12 @@ def release(
     keys: QueueKeys, holder: str, ids: Sequence[bytes | str], *, lifo: bool = False
 ) -> Transition[Acked]:
     """Give held jobs back to the head of their line, uncharged: the first of `ids` is fetched next."""
-    names = [keys.held(holder), keys.ready, keys.ranked, keys.rank, keys.bell]
-    return Transition(scripts.load("release"), names, ["lifo" if lifo else "fifo", *ids], _acked)
+    names = [
+        keys.held(holder), keys.ready, keys.ranked, keys.rank, keys.bell, keys.cancels, keys.jobs, keys.tries,
+        keys.crashes, keys.done,
+    ]  # fmt: skip
+    args = ["lifo" if lifo else "fifo", keys.stem, *ids]
+    return Transition(scripts.load("release"), names, args, _acked)
 
 
 def announce(keys: QueueKeys, holder: str, ids: Sequence[bytes | str]) -> Transition[list[bytes]]:
@@ -311,7 +318,7 @@ def announce(keys: QueueKeys, holder: str, ids: Sequence[bytes | str]) -> Transi
 
 def drop(keys: QueueKeys, holder: str, ids: Sequence[bytes | str]) -> Transition[int]:
     """Forget held ids whose envelopes were deleted from outside. Reads as their number."""
-    names = [keys.held(holder), keys.jobs, keys.rank, keys.tries, keys.crashes]
+    names = [keys.held(holder), keys.jobs, keys.rank, keys.tries, keys.crashes, keys.cancels]
     names += [keys.attempts(local if isinstance(local, str) else local.decode()) for local in ids]
     return Transition(scripts.load("drop"), names, list(ids), _same)
 
@@ -331,9 +338,22 @@ def insist(key: str, command: str, *words: Any) -> Transition[Any]:
     return Transition(scripts.load("insist"), [key], [command, *words], _same)
 
 
-def heartbeat(keys: QueueKeys, holders: Sequence[str], lease_ms: int) -> Transition[list[str]]:
-    """Keep leases alive. Reads as the holders that have lost theirs for good."""
-    return Transition(scripts.load("heartbeat"), [keys.workers], [lease_ms, *holders], _texts)
+class Beat(NamedTuple):
+    lost: list[str]
+    """Holders that have lost their lease for good."""
+    asked: list[tuple[str, str]]
+    """(holder, id) of each held job that somebody asked to cancel."""
+
+
+def _beat(reply: list[Any]) -> Beat:
+    asked = _texts(reply[1])
+    return Beat(_texts(reply[0]), list(zip(asked[::2], asked[1::2], strict=True)))
+
+
+def heartbeat(keys: QueueKeys, holders: Sequence[str], lease_ms: int) -> Transition[Beat]:
+    """Keep leases alive, and hear which of the holders' jobs are to be cancelled."""
+    names = [keys.workers, keys.cancels]
+    return Transition(scripts.load("heartbeat"), names, [lease_ms, keys.stem, *holders], _beat)
 
 
 def retire(keys: QueueKeys, holder: str) -> Transition[int]:
@@ -355,13 +375,16 @@ class Recovered(NamedTuple):
     """Too many workers were lost under these. They are still held: bury them."""
     envelopes: list[bytes | None]
     tries: list[int]
+    cancelled: list[str]
+    """Somebody had asked for that, so they ended here instead of running again."""
 
 
 def _recovered(reply: list[Any]) -> Recovered:
     if reply[0] == -1:
-        return Recovered(-1, [], [], [], [])
-    left, moved, condemned, envelopes, tries = reply
-    return Recovered(left, _texts(moved), _texts(condemned), envelopes, [int(made or 0) for made in tries])
+        return Recovered(-1, [], [], [], [], [])
+    left, moved, condemned, envelopes, tries, cancelled = reply
+    made = [int(times or 0) for times in tries]
+    return Recovered(left, _texts(moved), _texts(condemned), envelopes, made, _texts(cancelled))
 
 
 def recover(
@@ -382,11 +405,13 @@ def recover(
     """
     names = [
         keys.workers, keys.holders, keys.held(holder), keys.started(holder), keys.ready, keys.ranked,
-        keys.rank, keys.crashes, keys.jobs, keys.tries, keys.timer, keys.bell,
+        keys.rank, keys.crashes, keys.jobs, keys.tries, keys.timer, keys.bell, keys.cancels, keys.done,
     ]  # fmt: skip
     charge = "all" if running is None else "named"
     order = "lifo" if lifo else "fifo"
-    args = [holder, "1" if forced else "0", BATCH, limit, window_ms, order, charge, *(running or ())]
+    args = [
+        holder, keys.stem, "1" if forced else "0", BATCH, limit, window_ms, order, charge, *(running or ()),
+    ]  # fmt: skip
     return Transition(scripts.load("recover"), names, args, _recovered)
 
 

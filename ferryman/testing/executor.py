@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 from ferryman.execution import Attempt, execute_async, execute_sync, outcome_of
-from ferryman.interrupts import Interrupt, TimeLimit, deliver_pending, raise_in
+from ferryman.interrupts import Cancelled, Interrupt, TimeLimit, deliver_pending, raise_in
 from ferryman.outcome import Failed, Outcome
 
 T = TypeVar("T")
@@ -22,6 +23,24 @@ class Executor:
     def __init__(self, *, enforce_timeouts: bool) -> None:
         self._enforce_timeouts = enforce_timeouts
         self._runner: asyncio.Runner | None = None
+        self._running: dict[tuple[str, str], tuple[Attempt, Callable[[], object]]] = {}
+
+    def cancel(self, queue: str, local: str) -> None:
+        """Interrupt the job if it runs here, as a worker does that is told to. Its own task may call this."""
+        found = self._running.get((queue, local))
+        if found is not None and not found[0].cancelled:
+            attempt, strike = found
+            attempt.cancelled = True
+            strike()
+
+    @contextlib.contextmanager
+    def _interruptible(self, attempt: Attempt, strike: Callable[[], object]) -> Iterator[None]:
+        job = attempt.queue, attempt.local.decode()
+        self._running[job] = attempt, strike
+        try:
+            yield
+        finally:
+            self._running.pop(job, None)
 
     def close(self) -> None:
         """Close the kit's own event loop."""
@@ -64,41 +83,44 @@ class Executor:
             self.wait_for(lambda: found)
 
     def _run_sync(self, attempt: Attempt) -> Outcome:
-        if not self._enforce_timeouts or attempt.timeout_s is None:
-            return _passing_on(execute_sync(attempt))
         thread, guard, over = threading.get_ident(), threading.Lock(), list[bool]()
 
-        def strike() -> None:
+        def strike(interrupt: type[Interrupt]) -> None:
             with guard:
                 if not over:
-                    raise_in(thread, TimeLimit)
+                    raise_in(thread, interrupt)
 
-        timer = threading.Timer(attempt.timeout_s, strike)
-        timer.daemon = True
-        timer.start()
+        timer = None
+        if self._enforce_timeouts and attempt.timeout_s is not None:
+            timer = threading.Timer(attempt.timeout_s, strike, [TimeLimit])
+            timer.daemon = True
+            timer.start()
         try:
-            outcome = execute_sync(attempt)
+            with self._interruptible(attempt, lambda: strike(Cancelled)):
+                outcome = execute_sync(attempt)
             with guard:  # past this, none is raised; one that was raised late is delivered here
                 over.append(True)
             deliver_pending()
-        except TimeLimit as error:
+        except (TimeLimit, Cancelled) as error:
             outcome = outcome_of(attempt, error)
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
         return _passing_on(outcome)
 
     async def _run_async(self, attempt: Attempt) -> Outcome:
         running = asyncio.create_task(execute_async(attempt))
 
-        def strike() -> None:
-            attempt.interrupt = TimeLimit
-            running.cancel()
+        def strike(interrupt: type[Interrupt]) -> None:
+            attempt.interrupt = interrupt
+            running.get_loop().call_soon_threadsafe(running.cancel)
 
         timer = None
         if self._enforce_timeouts and attempt.timeout_s is not None:
-            timer = asyncio.get_running_loop().call_later(attempt.timeout_s, strike)
+            timer = asyncio.get_running_loop().call_later(attempt.timeout_s, strike, TimeLimit)
         try:
-            return _passing_on(await running)
+            with self._interruptible(attempt, lambda: strike(Cancelled)):
+                return _passing_on(await running)
         finally:
             if timer is not None:
                 timer.cancel()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ferryman import ids
 from ferryman.errors import ResultTimeout
-from ferryman.job import Job
+from ferryman.job import Cancellation, Job
 from ferryman.listener import _PENDING, Listener
+from ferryman.lookup import Lookup
 from ferryman.options import Options
 from ferryman.producer import Producer
 from ferryman.store.sync import Operation
 from ferryman.task import Task
 
 if TYPE_CHECKING:
+    from ferryman.app import Ferryman
     from ferryman.testing.kit import Kit
 
 
@@ -36,6 +38,20 @@ class ImpatientListener(Listener):
                 "test: call drain() first, or enqueue it under inline()"
             )
         return value
+
+
+class PromptLookup(Lookup):
+    """Tells of a cancellation at once whoever runs the job: there is no worker that would hear of it."""
+
+    def __init__(self, app: Ferryman, tell: Callable[[str, str], None]) -> None:
+        super().__init__(app)
+        self._tell = tell
+
+    def cancel(self, local: str, queue: str, running: bool = False) -> Operation[Cancellation | None]:
+        answer = yield from super().cancel(local, queue, running)
+        if answer is Cancellation.ASKED:
+            self._tell(queue, local)
+        return answer
 
 
 class InlineProducer(Producer):

@@ -17,7 +17,7 @@ from ferryman.retry import Seconds, as_seconds
 from ferryman.store import inspection
 from ferryman.testing.clock import Clock, PrivateStore
 from ferryman.testing.executor import Executor
-from ferryman.testing.faces import ImpatientListener, InlineProducer
+from ferryman.testing.faces import ImpatientListener, InlineProducer, PromptLookup
 from ferryman.testing.holder import Holder
 from ferryman.testing.looking import Looking
 from ferryman.testing.matching import shown
@@ -88,6 +88,7 @@ class Kit(Looking):
         self._executor = Executor(enforce_timeouts=enforce_timeouts)
         self._replaced: dict[str, Any] | None = _swapped(app, {"store": self._store})
         vars(app)["listener"] = ImpatientListener(app)
+        vars(app)["lookup"] = PromptLookup(app, self._executor.cancel)
         self._shutdown: list[Lifecycle] = []
         if startup:
             self._start()
@@ -263,7 +264,10 @@ class Kit(Looking):
         args, kwargs = self._arguments(attempt)
         make = functools.partial(Run, job, attempt.task.name, attempt.made + 1, args=args, kwargs=kwargs)
         if lose:
-            return make(became="dead" if self._holder.lose(attempt) else "requeued", outcome=None)
+            died = self._holder.lose(attempt)
+            return make(
+                became="cancelled" if attempt.cancelled else "dead" if died else "requeued", outcome=None
+            )
         settled = self._holder.settle(attempt, outcome)
         return make(became=settled_as(settled.way, outcome), outcome=outcome)
 

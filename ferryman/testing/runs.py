@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ferryman.job import Job
-from ferryman.outcome import Failed, Outcome, Succeeded
+from ferryman.outcome import Ended, Failed, Outcome, Succeeded
 
-Became = Literal["succeeded", "retried", "snoozed", "dead", "expired", "requeued"]
+Became = Literal["succeeded", "retried", "snoozed", "dead", "expired", "cancelled", "requeued"]
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Run:
     attempt: int
     """1 for the first."""
     became: Became
-    """What became of the job: it ended (``succeeded``, ``dead``, ``expired``), has another attempt before it
-    (``retried``), was put off by its task (``snoozed``) or went back because its worker was lost
-    (``requeued``).
+    """What became of the job: it ended (``succeeded``, ``dead``, ``expired``, ``cancelled``), has another
+    attempt before it (``retried``), was put off by its task (``snoozed``) or went back because its worker was
+    lost (``requeued``).
     """
     outcome: Outcome | None = field(repr=False)
     """As the worker's own code decides it; None where the worker was lost."""
@@ -61,7 +61,7 @@ class Drained:
     def __repr__(self) -> str:
         counted = (
             f"{name}={getattr(self, name)}"
-            for name in ("succeeded", "retried", "snoozed", "dead", "expired", "requeued")
+            for name in ("succeeded", "retried", "snoozed", "dead", "expired", "cancelled", "requeued")
             if getattr(self, name)
         )
         return f"<Drained {' '.join(counted) or 'nothing'}>"
@@ -100,6 +100,11 @@ class Drained:
         return self._count("expired")
 
     @property
+    def cancelled(self) -> int:
+        """Jobs that were cancelled while they ran."""
+        return self._count("cancelled")
+
+    @property
     def requeued(self) -> int:
         """Jobs that went back because their worker was lost."""
         return self._count("requeued")
@@ -115,4 +120,6 @@ def settled_as(way: str, outcome: Outcome) -> Became:
     ways: dict[str, Became] = {"retry": "retried", "snooze": "snoozed", "bury": "dead", "release": "requeued"}
     if way in ways:
         return ways[way]
-    return "succeeded" if isinstance(outcome, Succeeded) else "expired"
+    if isinstance(outcome, Ended):
+        return "cancelled" if outcome.state == "cancelled" else "expired"
+    return "succeeded"

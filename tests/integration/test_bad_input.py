@@ -333,7 +333,7 @@ def test_a_full_redis_takes_no_new_jobs_and_lets_workers_finish_the_old_ones(
         assert run(transitions.retry(keys, "ada", [Later(second, 10, 1, b"record")])) == []
         burial = Burial(third, 1, b"record", "print", "note")
         assert run(transitions.bury(keys, "ada", [burial], minute=1, most=9, oldest_ms=60_000)) == []
-        assert run(transitions.heartbeat(keys, ["ada"], 60_000)) == []
+        assert run(transitions.heartbeat(keys, ["ada"], 60_000)).lost == []
         assert run(transitions.release(keys, "ada", [fourth])).refused == []
         assert run(transitions.snooze(keys, "ada", [Later(fifth, 10, 0)])) == []
         assert_one_place(snapshot(client, keys))

@@ -133,6 +133,7 @@ def test_enqueue_can_wait_for_the_result_and_says_when_it_gives_up(run: Run) -> 
         (["jobs", "--state", "odd"], "'odd' is not one of"),
         (["job", "nonsense"], "is no job id"),
         (["job", "a@b", "--cancel", "--retry"], "not both"),
+        (["job", "a@b", "--running"], "goes with --cancel"),
         (["queues", "pause", "mailx"], "did you mean 'mail'?"),
         (["queues", "nomodule"], "there is no module 'nomodule'"),
         (["queues", "pasue", "mail"], "No such command 'pasue'"),
@@ -241,6 +242,19 @@ def test_job_cancel_and_retry_say_what_they_did_or_why_not(run: Run, app: Ferrym
     assert run("job", job.id, "--cancel").stdout == f"{job.id} cancelled\n"
     assert job.info().state == "cancelled"
     assert "it has ended" in run("job", job.id, "--cancel").stderr
+
+
+def test_job_cancel_running_says_whether_it_is_cancelled_or_told_to_end(run: Run, app: Ferryman) -> None:
+    waiting, held = app.queue("mail").enqueue("x:y"), app.queue("other").enqueue("x:y")
+    assert Hand(app, "other").take() == [held.local]
+    assert run("job", waiting.id, "--cancel", "--running").stdout == f"{waiting.id} cancelled\n"
+    assert "--running cancels it too" in run("job", held.id, "--cancel").stderr
+    told = json.loads(run("job", held.id, "--cancel", "--running", "--json").stdout)
+    assert (told["changed"], told["cancellation"]) == (True, "asked")
+    assert "told to end it" in run("job", held.id, "--cancel", "--running").stdout
+    again = run("job", waiting.id, "--cancel", "--running")
+    assert (again.exit_code, "it has ended" in again.stderr) == (1, True)
+    assert "no trace" in run("job", "nothing@mail", "--cancel", "--running").stderr
 
 
 def test_failures_groups_the_dead_letters_by_cause(run: Run, app: Ferryman) -> None:

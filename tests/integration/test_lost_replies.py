@@ -252,12 +252,12 @@ def test_a_pipeline_that_breaks_midway_leaves_no_reply_to_the_next_call(
             transitions.ack(keys, "ada", ["a"]),
             transitions.ack(keys, "ada", ["b"]),
         ]
-        assert lane.pipeline(steps[:1]) == [[]]
+        assert lane.pipeline(steps[:1]) == [([], [])]
         proxy.lose_reply(is_script("ack"))
         with pytest.raises(StoreUnavailable):
             lane.pipeline(steps)
         again = lane.pipeline(steps)
-        assert again[0] == []
+        assert again[0] == ([], [])
         assert again[1].refused == [b"a"]
         assert "jobs" not in state(client, app)
 
@@ -275,7 +275,7 @@ def test_a_pipeline_reports_an_error_in_its_place_and_goes_on(
         replies = lane.pipeline([inspection.survey(keys), transitions.heartbeat(keys, ["ada"], 1)])
         assert lane.command("ECHO", "in step") == b"in step"
     assert type(replies[0]).__name__ == "StoreCorrupt"
-    assert replies[1] == ["ada"]
+    assert replies[1] == (["ada"], [])
 
 
 # -- calls that are broken off from outside ------------------------------------------------------------------

@@ -30,22 +30,23 @@ def store(server: RedisServer, prefix: str) -> Iterator[Store]:
 
 def seed(client: redis.Redis, keys: QueueKeys) -> None:
     """A queue with a job in every place, and all that can be known of a job."""
-    everywhere = ["r1", "r2", "k1", "k2", "d0", "d1", "t0", "t1", "h1", "h2", "x1"]
+    everywhere = ["r1", "r2", "k1", "k2", "d0", "d1", "t0", "t1", "h1", "h2", "h3", "x1"]
     client.hset(keys.jobs, mapping={local: f"body {local}" for local in everywhere})
     client.lpush(keys.ready, "r1", "g1", "r2")
     client.sadd(keys.ghosts, "g1")
     client.zadd(keys.ranked, {"k1": -5, "k2": 5})
-    client.hset(keys.rank, mapping={"k1": -5, "k2": 5, "h2": -6})
+    client.hset(keys.rank, mapping={"k1": -5, "k2": 5, "h2": -6, "h3": -7})
     client.zadd(keys.delayed, {"d0": 1, "d1": FAR})
     client.zadd(keys.newer, {"d1": 2, "gone": 2})
     client.zadd(keys.retries, {"t0": 2, "t1": FAR + 1})
-    client.sadd(keys.held("ada"), "h1", "h2")
+    client.sadd(keys.held("ada"), "h1", "h2", "h3")
+    client.hset(keys.cancels, "h3", "60000 ended")
     client.zadd(keys.workers, {"ada": FAR, "bob": 1})
     client.sadd(keys.holders, "ada", "bob")
     client.zadd(keys.dead, {"x1": FAR})
-    client.hset(keys.tries, mapping={"h1": 1, "t0": 1, "t1": 1, "x1": 3})
-    client.hset(keys.crashes, mapping={"h1": f"1:{FAR}", "t1": f"1:{FAR}"})
-    for local in ("h1", "t0", "t1", "x1"):
+    client.hset(keys.tries, mapping={"h1": 1, "h3": 1, "t0": 1, "t1": 1, "x1": 3})
+    client.hset(keys.crashes, mapping={"h1": f"1:{FAR}", "h3": f"1:{FAR}", "t1": f"1:{FAR}"})
+    for local in ("h1", "h3", "t0", "t1", "x1"):
         client.rpush(keys.attempts(local), f"attempt of {local}")
     client.sadd(keys.started("ada"), "h1")
     client.hset(keys.failures, "print", 1)
@@ -160,6 +161,33 @@ CHANGES: dict[str, dict[str, list[str]]] = {
         "bell": ["+1"],
         "ranked": ["+h2=-6"],
     },
+    "release of a cancelled job": {
+        **(
+            CANCELLED := {
+                "attempts:h3": ["-attempt of h3"],
+                "cancels": ["-h3=60000 ended"],
+                "crashes": ["-h3=1 : far"],
+                "held:ada": ["-h3"],
+                "jobs": ["-h3=body h3"],
+                "rank": ["-h3=-7"],
+                "result:h3": ["+ended"],
+                "tries": ["-h3=1"],
+            }
+        ),
+        "held:ada": ["-h1", "-h3"],
+        "ready": ["-r2 g1 r1", "+r2 g1 r1 h1"],
+        "bell": ["+1"],
+    },
+    "retry of a cancelled job": {
+        **CANCELLED,
+        "attempts:h1": ["-attempt of h1", "+attempt of h1 record"],
+        "held:ada": ["-h1", "-h3"],
+        "retries": ["+h1=now"],
+    },
+    "burial of a cancelled job": CANCELLED,
+    "success of a cancelled job": {
+        name: facts for name, facts in CANCELLED.items() if name not in ("attempts:h3", "result:h3")
+    },
     "announce": {},
     "drop": {},
     "register": {"holders": ["+eve"], "workers": ["+eve=now"]},
@@ -167,8 +195,9 @@ CHANGES: dict[str, dict[str, list[str]]] = {
     "retire": {"holders": ["-bob"], "timer": ["-bob far"], "workers": ["-bob=1"], "bell": ["+1"]},
     "sweep": {"swept": ["+1"]},
     "recover": {
-        "crashes": ["-h1=1 : far", "+h1=2 : far", "+h2=1 : now"],
-        "held:ada": ["-h1", "-h2"],
+        **CANCELLED,
+        "crashes": ["-h1=1 : far", "-h3=1 : far", "+h1=2 : far", "+h2=1 : now"],
+        "held:ada": ["-h1", "-h2", "-h3"],
         "holders": ["-ada"],
         "ready": ["-r2 g1 r1", "+r2 g1 r1 h1"],
         "started:ada": ["-h1"],
@@ -179,6 +208,7 @@ CHANGES: dict[str, dict[str, list[str]]] = {
     "reconcile": {},
     "locate": {},
     "cancel": {"delayed": ["-d1=far"], "jobs": ["-d1=body d1"], "result:d1": ["+record"]},
+    "cancel of a running job": {"cancels": ["+h1=60000 record"]},
     "revive": {
         "dead": ["-x1=far"],
         "delayed": ["-d1=far"],

@@ -230,13 +230,11 @@ class QueueMachine(RuleBasedStateMachine):
         step_of = transitions.retry if place == "retries" else transitions.snooze
         jobs = [Later(local, HOUR_MS, made, record) for local in locals_]
         refused = self.run_twice(step_of(self.keys, holder, jobs), repeat)
-        done = [
-            local
-            for local in locals_
-            if self.model.mine(holder, [local])
-            and self.model.later(place, holder, local, made, bool(record), self.adopt(place, local))
-        ]
-        assert sorted(local.decode() for local in refused) == sorted(set(locals_) - set(done))
+        own = self.model.mine(holder, locals_)
+        for local in own:
+            due = 0 if local in self.model.cancels else self.adopt(place, local)
+            self.model.later(place, holder, local, made, bool(record), due)
+        assert sorted(local.decode() for local in refused) == sorted(set(locals_) - set(own))
 
     @rule(
         holder=st.sampled_from(HOLDERS),
@@ -254,7 +252,8 @@ class QueueMachine(RuleBasedStateMachine):
         uncapped = transitions.bury(self.keys, holder, jobs, minute=MINUTE, most=1000, oldest_ms=HOUR_MS)
         refused = self.run_twice(uncapped, repeat)
         for local in own:
-            assert self.model.bury(holder, local, made, f"print {made}", self.adopt("dead", local))
+            died = 0 if local in self.model.cancels else self.adopt("dead", local)
+            self.model.bury(holder, local, made, f"print {made}", died)
         assert sorted(local.decode() for local in refused) == sorted(set(locals_) - set(own))
         capping = transitions.bury(self.keys, holder, [], minute=MINUTE, most=most, oldest_ms=HOUR_MS)
         self.run_twice(capping, repeat)
@@ -281,8 +280,11 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(holders=st.lists(st.sampled_from(HOLDERS), unique=True))
     def heartbeat(self, holders: list[str]) -> None:
-        lost = self.once(transitions.heartbeat(self.keys, holders, HOUR_MS))
+        lost, asked = self.once(transitions.heartbeat(self.keys, holders, HOUR_MS))
         assert lost == [holder for holder in holders if holder not in self.model.leases]
+        assert sorted(asked) == sorted(
+            (holder, local) for holder in holders for local in self.model.mine(holder, [*self.model.cancels])
+        )
         for holder in holders:
             if holder not in lost:
                 self.model.leases[holder] = self.adopt("workers", holder)
@@ -318,6 +320,7 @@ class QueueMachine(RuleBasedStateMachine):
     )
     def recover(self, holder: str, forced: bool, running: list[int] | None, repeat: bool, bury: bool) -> None:
         named = None if running is None else self.held(holder, running)
+        asked = set(self.model.mine(holder, [*self.model.cancels]))
         expected = self.model.recover(
             holder, forced=forced, limit=CRASH_LIMIT, running=named, lifo=self.lifo, now=2
         )
@@ -332,6 +335,7 @@ class QueueMachine(RuleBasedStateMachine):
         )
         reply = self.run_twice(step, repeat)
         assert (reply.left, set(reply.moved), set(reply.condemned)) == expected
+        assert set(reply.cancelled) == (set() if reply.left < 0 else asked)
         assert reply.envelopes == [b"body of " + local.encode() for local in reply.condemned]
         assert reply.tries == [self.model.tries.get(local, 0) for local in reply.condemned]
         if bury and reply.condemned:
@@ -365,13 +369,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     # -- by hand ---------------------------------------------------------------------------------------------
 
-    @rule(numbers=picks, keep=st.booleans(), repeat=repeated)
-    def cancel(self, numbers: list[int], keep: bool, repeat: bool) -> None:
+    @rule(numbers=picks, keep=st.booleans(), running=st.booleans(), repeat=repeated)
+    def cancel(self, numbers: list[int], keep: bool, running: bool, repeat: bool) -> None:
         for local in self.known(numbers):
             self.cancels += 1
             record = b"cancelled, call %d" % self.cancels if keep else b""
-            step = inspection.cancel(self.keys, local, ttl_ms=HOUR_MS, record=record)
-            expected = self.model.cancel(local)
+            step = inspection.cancel(self.keys, local, ttl_ms=HOUR_MS, record=record, running=running)
+            expected = self.model.cancel(local, record, running)
             assert self.run_twice(step, repeat) == expected
             if expected == "cancelled" and keep:
                 self.model.results[local] = record

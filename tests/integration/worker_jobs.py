@@ -39,6 +39,16 @@ def hold_the_gil() -> None:
     ctypes.PyDLL(None).sleep(60)
 
 
+def hold_the_gil_for(seconds: int) -> None:
+    """Sleep in C without letting any other thread run."""
+    ctypes.PyDLL(None).sleep(seconds)
+
+
+async def block_the_loop_for(seconds: int) -> None:
+    """Sleep in a coroutine as one never should."""
+    time.sleep(seconds)  # noqa: ASYNC251
+
+
 def blocked() -> None:
     """Sleep in C, letting others run."""
     time.sleep(60)
@@ -96,6 +106,8 @@ def tasks_on(app: Ferryman) -> SimpleNamespace:
         anap=task(anap, result_ttl=60),
         segfault=task(segfault),
         hold_the_gil=task(hold_the_gil, timeout=0.3, retry=None),
+        hold_the_gil_for=task(hold_the_gil_for, retry=None),
+        block_the_loop_for=task(block_the_loop_for, retry=None),
         blocked=task(blocked, timeout=0.3, retry=None),
         block_the_loop=task(block_the_loop, timeout=0.3, retry=None),
         mark=task(mark, result_ttl=60),

@@ -60,3 +60,21 @@ class Hand:
         burial = Burial(local, number, self.attempt(number, outcome, error), "print", "task")
         step = transitions.bury(self.keys, self.holder, [burial], minute=1, most=1000, oldest_ms=86_400_000)
         assert self.run(step) == []
+
+    def give_up(self, local: str, way: str) -> None:
+        """Let a held job go without having done it, in one of the ways that there are."""
+        if way == "recover":
+            self.run(
+                transitions.recover(
+                    self.keys, self.holder, forced=True, limit=3, window_ms=60_000, running=[local]
+                )
+            )
+            self.run(transitions.register(self.keys, self.holder, LEASE_MS))
+        elif way == "snooze":
+            self.run(transitions.snooze(self.keys, self.holder, [Later(local, 0, 0)]))
+        elif way == "release":
+            self.run(transitions.release(self.keys, self.holder, [local]))
+        elif way == "retry":
+            self.fail(local, delay_ms=0)
+        else:
+            self.bury(local)

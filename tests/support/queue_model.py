@@ -37,6 +37,7 @@ class QueueModel:
     tries: dict[str, int] = field(default_factory=dict)
     crashes: dict[str, int] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
+    cancels: dict[str, bytes] = field(default_factory=dict)
     results: dict[str, bytes] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
     paused: str = ""
@@ -131,6 +132,22 @@ class QueueModel:
         self.ranks.pop(local, None)
         self.tries.pop(local, None)
         self.crashes.pop(local, None)
+        self.cancels.pop(local, None)
+
+    def end_asked(self, holder: str, locals_: Sequence[str]) -> list[str]:
+        """Of held ids that are let go, those end that somebody asked to cancel; gives the others."""
+        others = []
+        for local in locals_:
+            record = self.cancels.get(local)
+            if record is None:
+                others.append(local)
+                continue
+            self.leave(holder, [local])
+            self.forget(local)
+            self.attempts.pop(local, None)
+            if record:
+                self.results[local] = record
+        return others
 
     def ack(self, holder: str, plain: Sequence[str], kept: Sequence[str]) -> list[str]:
         """Finish; gives the refused."""
@@ -145,7 +162,7 @@ class QueueModel:
         return [local for local in [*kept, *plain] if local not in own]
 
     def later(self, place: str, holder: str, local: str, made: int, record: bool, due: int) -> bool:
-        if not self.mine(holder, [local]):
+        if not self.end_asked(holder, self.mine(holder, [local])):
             return False
         self.leave(holder, [local])
         self.waiting[place][local] = due
@@ -156,7 +173,7 @@ class QueueModel:
         return True
 
     def bury(self, holder: str, local: str, made: int, fingerprint: str, died: int) -> bool:
-        if not self.mine(holder, [local]):
+        if not self.end_asked(holder, self.mine(holder, [local])):
             return False
         self.leave(holder, [local])
         self.dead[local] = died
@@ -174,7 +191,7 @@ class QueueModel:
             self.attempts.pop(local, None)
 
     def release(self, holder: str, locals_: Sequence[str], *, lifo: bool) -> None:
-        own = self.mine(holder, locals_)
+        own = self.end_asked(holder, self.mine(holder, locals_))
         if own:
             self.leave(holder, own)
         self.stand(own, "lifo" if lifo else "fifo")
@@ -189,7 +206,7 @@ class QueueModel:
         started = self.started.get(holder, set())
         moved: set[str] = set()
         condemned: set[str] = set()
-        for local in self.held.get(holder, set()):
+        for local in self.end_asked(holder, list(self.held.get(holder, ()))):
             times = self.crashes.get(local, 0)
             charged = (not times or local in started) if running is None else local in running
             if charged and times < limit:
@@ -206,11 +223,14 @@ class QueueModel:
             self.started.pop(holder, None)
         return len(condemned), moved, condemned
 
-    def cancel(self, local: str) -> str:
+    def cancel(self, local: str, record: bytes, running: bool) -> str:
         if local not in self.bodies:
             return "gone"
         if any(local in held for held in self.held.values()):
-            return "running"
+            if not running:
+                return "running"
+            self.cancels.setdefault(local, record)
+            return "asked"
         if local in self.line:
             self.ghosts.add(local)
         self.ranked.discard(local)
@@ -274,6 +294,7 @@ class QueueModel:
             "tries": self.tries,
             "crashes": self.crashes,
             "attempts": dict(self.attempts),
+            "cancels": {local: b"3600000 " + record for local, record in self.cancels.items()},
             "results": self.results,
             "failures": dict(self.failures),
             "paused": self.paused,
@@ -307,6 +328,7 @@ def observed(state: Snapshot) -> Snapshot:
         "crashes": {
             local.decode(): int(value.split(b":")[0]) for local, value in state.get("crashes", {}).items()
         },
+        "cancels": {local.decode(): request for local, request in state.get("cancels", {}).items()},
         "attempts": {local: len(records) for local, records in family("attempts").items()},
         "results": family("result"),
         "paused": state.get("paused", b"").decode(),

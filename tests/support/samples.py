@@ -41,6 +41,14 @@ SAMPLES: dict[str, Sample] = {
         keys, "ada", [Burial("h1", 1, b"record", "print", "task")], minute=MINUTE, most=100, oldest_ms=60_000
     ),
     "release": lambda keys: transitions.release(keys, "ada", ["h1", "h2"]),
+    "release of a cancelled job": lambda keys: transitions.release(keys, "ada", ["h1", "h3"]),
+    "retry of a cancelled job": lambda keys: transitions.retry(
+        keys, "ada", [Later("h1", 60_000, 1, b"record"), Later("h3", 60_000, 1, b"record")]
+    ),
+    "burial of a cancelled job": lambda keys: transitions.bury(
+        keys, "ada", [Burial("h3", 1, b"record", "print", "task")], minute=MINUTE, most=100, oldest_ms=60_000
+    ),
+    "success of a cancelled job": lambda keys: transitions.ack(keys, "ada", ["h3"], minute=MINUTE),
     "announce": lambda keys: transitions.announce(keys, "ada", ["h1"]),
     "drop": lambda keys: transitions.drop(keys, "ada", ["h1"]),
     "register": lambda keys: transitions.register(keys, "eve", 60_000),
@@ -54,6 +62,9 @@ SAMPLES: dict[str, Sample] = {
     "reconcile": lambda keys: transitions.reconcile(keys, "ada"),
     "locate": lambda keys: inspection.locate(keys, "h1"),
     "cancel": lambda keys: inspection.cancel(keys, "d1", ttl_ms=60_000, record=b"record"),
+    "cancel of a running job": lambda keys: inspection.cancel(
+        keys, "h1", ttl_ms=60_000, record=b"record", running=True
+    ),
     "revive": lambda keys: inspection.revive(keys, ["x1", "d1"]),
     "purge": lambda keys: inspection.purge(keys, "ready"),
     "purge of dead letters": lambda keys: inspection.purge(keys, "dead"),

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
-from ferryman import Ferryman, Job, JobContext, JobInfo, Queue, Retry, current_job
+from ferryman import Cancellation, Ferryman, Job, JobContext, JobInfo, Queue, Retry, current_job
 from ferryman.task import AsyncTask, Bound, Task
 from ferryman.testing import Drained, Kit, Run, attach, inline
 
@@ -47,6 +47,8 @@ def enqueueing() -> None:
     assert_type(nothing.enqueue(), Job[None])
     assert_type(app.queue("mail").enqueue("shop.mail:send", 42), Job[Any])
     assert_type(app.queue("mail"), Queue)
+    assert_type(plain.enqueue(1).cancel(), bool)
+    assert_type(plain.enqueue(1).cancel(running=True), Cancellation)
 
 
 async def enqueueing_on_a_loop() -> None:

@@ -13,10 +13,12 @@ from unittest.mock import ANY
 import pytest
 
 from ferryman import (
+    Cancellation,
     ConfigurationError,
     Ferryman,
     InvalidArguments,
     InvalidOption,
+    JobCancelled,
     JobExpired,
     JobFailed,
     JobInfo,
@@ -28,7 +30,7 @@ from ferryman import (
     UnknownTask,
     current_job,
 )
-from ferryman.interrupts import TimeLimit
+from ferryman.interrupts import Cancelled, TimeLimit
 from ferryman.testing import Kit, attach
 
 DAY = timedelta(days=1)
@@ -631,3 +633,49 @@ def test_a_startup_hook_that_fails_leaves_the_app_as_it_was(shop: Shop) -> None:
     with pytest.raises(RuntimeError, match="no database"):
         attach(shop.app, startup=True)
     assert shop.app.store is store
+
+
+@pytest.mark.parametrize("lose_worker", [False, True])
+def test_a_running_job_is_cancelled_as_by_a_worker(lose_worker: bool) -> None:
+    app = Ferryman("redis://127.0.0.1:1/0", patience_s=0)
+    reached: list[Any] = []
+
+    @app.task(result_ttl=60, retry=5)
+    def stops_itself() -> None:
+        reached.append(app.job(current_job().id).cancel(running=True))
+        while True:
+            pass
+
+    @app.task(result_ttl=60, retry=5)
+    async def stops_itself_too() -> None:
+        reached.append(await app.job(current_job().id).acancel(running=True))
+        await asyncio.sleep(600)
+
+    with attach(app) as kit:
+        jobs = [stops_itself.enqueue(), stops_itself_too.enqueue()]
+        became = [run.became for run in (kit.step(lose_worker=lose_worker), kit.step()) if run is not None]
+        assert became == ["cancelled", "cancelled"]
+        for job in jobs:
+            assert job.state == "cancelled"
+            with pytest.raises(JobCancelled):
+                job.result()
+        assert len(kit.drain()) == 0
+    assert reached[0] is Cancellation.ASKED
+
+
+def test_a_job_that_was_asked_to_end_may_still_succeed() -> None:
+    app = Ferryman("redis://127.0.0.1:1/0", patience_s=0)
+
+    @app.task(result_ttl=60)
+    def stubborn() -> bool:
+        try:
+            app.job(current_job().id).cancel(running=True)
+            while True:
+                pass
+        except Cancelled:
+            return current_job().cancelled
+
+    with attach(app) as kit:
+        job = stubborn.enqueue()
+        assert kit.drain().succeeded == 1
+        assert job.result() is True

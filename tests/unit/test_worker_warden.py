@@ -12,6 +12,7 @@ from ferryman.worker.child import Child
 from ferryman.worker.warden import Warden
 
 STALL_S = 10.0
+KILL_AFTER_S = 2.0
 
 
 class FakeChild:
@@ -23,9 +24,15 @@ class FakeChild:
         self.stopped = False
         self.condemned = ""
         self.overdue: list[Entry] = []
+        self.cancelled: dict[tuple[str, str], int] = {}
+        self.told: list[tuple[str, str]] = []
 
     def progress_ns(self) -> int:
         return int(self.board.words[PROGRESS])
+
+    def cancel(self, queue: str, local: str) -> None:
+        self.cancelled[queue, local] = time.monotonic_ns()
+        self.told.append((queue, local))
 
     def kill(self, why: str) -> None:
         self.condemned = why
@@ -36,7 +43,7 @@ def seconds_ago(seconds: float) -> int:
 
 
 def look(child: Any, reached_ns: int) -> None:
-    Warden(STALL_S).look([cast("Child", child)], reached_ns)
+    Warden(STALL_S, KILL_AFTER_S, ["mail"]).look([cast("Child", child)], reached_ns)
 
 
 def test_a_job_past_its_hard_limit_costs_its_process_its_life() -> None:
@@ -75,4 +82,26 @@ def test_while_the_supervisor_itself_cannot_reach_redis_nobody_is_blamed() -> No
     child = FakeChild()
     child.board.words[PROGRESS] = seconds_ago(999)
     look(child, 0)
+    assert not child.condemned
+
+
+def test_a_cancelled_job_that_does_not_end_costs_its_process_its_life() -> None:
+    child = FakeChild()
+    child.board.write(0, b"asked", 0, seconds_ago(60), 0)
+    child.cancelled = {("mail", "asked"): seconds_ago(1), ("mail", "ended"): seconds_ago(60)}
+    look(child, 0)
+    assert not child.condemned, "it has just been told"
+    child.cancelled["mail", "asked"] = seconds_ago(3)
+    look(child, 0)
+    assert "cancelled" in child.condemned
+    assert not child.overdue, "that is no timeout"
+    assert not child.told
+
+
+def test_a_job_that_began_after_its_process_was_told_to_cancel_it_is_named_again_and_not_killed() -> None:
+    child = FakeChild()
+    child.board.write(0, b"asked", 0, seconds_ago(3), 0)
+    child.cancelled = {("mail", "asked"): seconds_ago(60)}
+    look(child, 0)
+    assert child.told == [("mail", "asked")]
     assert not child.condemned

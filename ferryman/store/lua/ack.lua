@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Finish jobs: they leave Redis, and what they returned stays behind for as long as their task wants.
 --
--- KEYS  jobs held rank tries crashes stats done started, then one `result` key for each result, then one `attempts` key for each history
+-- KEYS  jobs held rank tries crashes stats done started cancels, then one `result` key for each result, then one `attempts` key for each history
 -- ARGV  count fields results histories   how many of each follow
 --       ids...            the results' jobs first, in the order of their keys
 --       field, by ...     counters for `stats`; counted if any job was finished, or if none was named
@@ -11,8 +11,8 @@
 -- COST  O(ids)
 -- KEEPS an ack by a holder that does not hold the job changes nothing of the job
 -- @include own
-local jobs, held, rank_of, tries, crashes, stats, done, started =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local jobs, held, rank_of, tries, crashes, stats, done, started, cancels =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local count, fields, results, histories = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local at = 5
 
@@ -28,7 +28,7 @@ if #refused > 0 then
 end
 if #owned > 0 then
   -- Whatever can fail (a key of the wrong type) comes before the jobs leave: an error must leave them held, to be acked again.
-  for _, of_few in ipairs({ rank_of, tries, crashes }) do
+  for _, of_few in ipairs({ rank_of, tries, crashes, cancels }) do
     if redis.call('HLEN', of_few) > 0 then
       redis.call('HDEL', of_few, unpack(owned))
       if of_few == crashes then
@@ -52,7 +52,7 @@ at = at + fields * 2
 local ended = {}
 for i = 1, results do
   if not mine or mine[ids[i]] then
-    redis.call('SET', KEYS[8 + i], ARGV[at + 1], 'PX', ARGV[at])
+    redis.call('SET', KEYS[9 + i], ARGV[at + 1], 'PX', ARGV[at])
     ended[#ended + 1] = ids[i]
   end
   at = at + 2
@@ -63,7 +63,7 @@ end
 
 for i = 1, histories do
   if not mine or mine[ARGV[at]] then
-    redis.call('PEXPIRE', KEYS[8 + results + i], ARGV[at + 1]) -- a TTL of 0 deletes
+    redis.call('PEXPIRE', KEYS[9 + results + i], ARGV[at + 1]) -- a TTL of 0 deletes
   end
   at = at + 2
 end

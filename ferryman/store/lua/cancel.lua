@@ -1,16 +1,18 @@
 #!lua flags=allow-oom
--- Take a job that no worker holds out of its queue for good.
+-- Take a job out of its queue for good; of one that a worker holds, note that this is asked for.
 --
--- KEYS  jobs delayed retries ranked dead holders ready ghosts rank tries crashes result attempts done
--- ARGV  id stem ttl_ms record
---       record  how it ended, kept for ttl_ms; '' keeps nothing
--- REPLY 'cancelled' | 'running' (a worker holds it: nothing was done) | 'gone'
+-- KEYS  jobs delayed retries ranked dead holders ready ghosts rank tries crashes result attempts done cancels orders
+-- ARGV  id stem ttl_ms record running
+--       record   how it ended, kept for ttl_ms; '' keeps nothing
+--       running  '1': a job that a worker holds is asked to end; '0': it is left alone
+-- REPLY 'cancelled' | 'running' (a worker holds it: nothing was done) | 'asked' (its holder is told) | 'gone'
 -- COST  O(holders + log(queue))
--- KEEPS one-place: an entry that stays behind in `ready` is a ghost and counted as one
+-- KEEPS one-place: an entry that stays behind in `ready` is a ghost and counted as one; whoever is in `cancels` is held, and each
+--       step out of `held` takes it out of there
 local jobs, delayed, retries, ranked, dead, holders, ready = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
-local ghosts, rank_of, tries, crashes, result, attempts, done =
-  KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]
-local id, stem, ttl, record = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local ghosts, rank_of, tries, crashes, result, attempts, done, cancels, orders =
+  KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15], KEYS[16]
+local id, stem, ttl, record, running = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 if redis.call('HEXISTS', jobs, id) == 0 then
   -- The record names the moment, so the very same one means this very call, sent again after its reply was lost.
@@ -18,7 +20,13 @@ if redis.call('HEXISTS', jobs, id) == 0 then
 end
 for _, candidate in ipairs(redis.call('SMEMBERS', holders)) do
   if redis.call('SISMEMBER', stem .. 'held:' .. candidate, id) == 1 then
-    return 'running'
+    if running ~= '1' then
+      return 'running'
+    end
+    redis.call('HSETNX', cancels, id, ttl .. ' ' .. record)
+    redis.call('EXPIRE', cancels, 2592000)
+    redis.call('PUBLISH', orders, candidate) -- may be lost, and anybody may say it: the holder's supervisor looks here for what counts
+    return 'asked'
   end
 end
 local place -- all places are asked before one is changed: a key of the wrong type must not leave a body without a place

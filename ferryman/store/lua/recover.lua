@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
 -- Take the jobs back from a holder that is gone, and count a crash for those that it was running.
 --
--- KEYS  workers holders held started ready ranked rank crashes jobs tries timer bell
+-- KEYS  workers holders held started ready ranked rank crashes jobs tries timer bell cancels done
 -- ARGV  holder
+--       stem       what `result:<id>` begins with, for jobs that end here
 --       forced     '1': its supervisor saw it die; '0': only if its lease has lapsed
 --       batch      how many jobs to move at most
 --       limit      this many crashes within the window condemn a job
@@ -10,19 +11,21 @@
 --       order      'fifo' | 'lifo': where the head of the line is
 --       charge     'all': nobody knows what was running (a whole machine is gone) | 'named': the ids that follow were
 --       ids...
--- REPLY {left, {moved ids}, {condemned ids}, {their envelopes}, {their attempts made}}; {-1}: the lease lives
+-- REPLY {left, {moved ids}, {condemned ids}, {their envelopes}, {their attempts made}, {cancelled ids}}; {-1}: the lease lives
 --       left       jobs that this holder still holds: bury the condemned and call again until it is 0
 --       condemned  still held; the caller buries them, who knows their task
 -- COST  O(batch)
--- KEEPS one-place; a crash burns no attempt
+-- KEEPS one-place; a crash burns no attempt; a job that was asked to be cancelled ends instead
 -- @include now
 -- @include ring
 -- @include line
+-- @include asked
 local workers, holders, held, started = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local ready, ranked, rank_of, crashes, jobs, tries, timer, bell =
-  KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12]
-local holder, forced, batch, limit, window = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local order, charge = ARGV[6], ARGV[7]
+local ready, ranked, rank_of, crashes, jobs, tries, timer, bell, cancels, done =
+  KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+local holder, stem, forced = ARGV[1], ARGV[2], ARGV[3]
+local batch, limit, window = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local order, charge = ARGV[7], ARGV[8]
 local now = now_ms()
 
 local lease = redis.call('ZSCORE', workers, holder)
@@ -34,11 +37,11 @@ end
 redis.call('ZREM', workers, holder)
 
 local named = {}
-for i = 8, #ARGV do
+for i = 9, #ARGV do
   named[ARGV[i]] = true
 end
 
-local found = redis.call('SRANDMEMBER', held, batch)
+local found, asked = asked_of(redis.call('SRANDMEMBER', held, batch), cancels)
 local moved, condemned = {}, {}
 for i = 1, #found do
   local id = found[i]
@@ -84,14 +87,21 @@ if #condemned > 0 then
   envelopes = redis.call('HMGET', jobs, unpack(condemned))
   tried = redis.call('HMGET', tries, unpack(condemned))
 end
+redis.call('LLEN', bell) -- a key of the wrong type must show before jobs end
+redis.call('SCARD', holders)
+local kept = redis.call('GET', timer)
+end_asked(asked, stem, held, cancels, jobs, rank_of, tries, crashes, done)
+local cancelled = {}
+for id in pairs(asked) do
+  cancelled[#cancelled + 1] = id
+end
 local left = redis.call('SCARD', held)
 if left == 0 then
   redis.call('SREM', holders, holder)
   redis.call('DEL', started)
 end
-local kept = redis.call('GET', timer)
 if kept and string.sub(kept, 1, #holder + 1) == holder .. ' ' then
   redis.call('DEL', timer)
   ring(bell)
 end
-return { left, moved, condemned, envelopes, tried }
+return { left, moved, condemned, envelopes, tried, cancelled }

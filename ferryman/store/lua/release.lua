@@ -1,21 +1,26 @@
 #!lua flags=allow-oom
 -- Give held jobs back, uncharged, to the head of their line: a worker that stops, or that fetched more than it can run.
 --
--- KEYS  held ready ranked rank bell
+-- KEYS  held ready ranked rank bell cancels jobs tries crashes done
 -- ARGV  order    'fifo' | 'lifo': where the head of the line is
+--       stem     what `result:<id>` begins with, for jobs that end here
 --       ids...   the first is the next to be fetched
 -- REPLY {held, refused ids...}
 -- COST  O(ids)
--- KEEPS one-place; ownership
+-- KEEPS one-place; ownership; a job that was asked to be cancelled ends instead
 -- @include ring
 -- @include line
 -- @include own
-local held, ready, ranked, rank_of, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local order = ARGV[1]
-local owned, refused = own(held, { unpack(ARGV, 2) })
-if #owned > 0 then
+-- @include asked
+local held, ready, ranked, rank_of, bell, cancels = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local jobs, tries, crashes, done = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local order, stem = ARGV[1], ARGV[2]
+local owned, refused = own(held, { unpack(ARGV, 3) })
+local back, asked = asked_of(owned, cancels)
+if #back > 0 then
   ring(bell)
-  stand(owned, order, ready, ranked, rank_of)
-  redis.call('SREM', held, unpack(owned))
+  stand(back, order, ready, ranked, rank_of)
+  redis.call('SREM', held, unpack(back))
 end
+end_asked(asked, stem, held, cancels, jobs, rank_of, tries, crashes, done)
 return { redis.call('SCARD', held), unpack(refused) }
