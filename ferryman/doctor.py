@@ -1,7 +1,8 @@
 """`examine`: is this Redis fit to hold jobs, may we do what we need, how do the queues stand, what is set?
 
-The checks are plain functions from a `Probe` to findings, in `doctor_server` (the server) and `doctor_jobs`
-(rights and queues). Nothing is changed but a throwaway queue, which is removed again.
+The checks are plain functions from a `Probe` to findings, in `doctor_server` (the server),
+`doctor_rights` (what we may do) and `doctor_jobs` (queues). Nothing is changed but a throwaway queue,
+which is removed again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ferryman import doctor_jobs, doctor_server
+from ferryman import doctor_jobs, doctor_rights, doctor_server
 from ferryman.doctor_probe import Finding, Probe
 from ferryman.errors import FerrymanError, StoreError
 from ferryman.settings import Settings, names
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ferryman.app import Ferryman
 
 Check = Callable[[Probe], list[Finding]]
-CHECKS: tuple[Check, ...] = (*doctor_server.CHECKS, *doctor_jobs.CHECKS)
+CHECKS: tuple[Check, ...] = (*doctor_server.CHECKS, *doctor_rights.CHECKS, *doctor_jobs.CHECKS)
 OF_EACH_SERVER: frozenset[Check] = frozenset(
     {
         doctor_server.version,

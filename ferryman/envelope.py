@@ -14,6 +14,9 @@ import msgspec
 from ferryman.errors import PayloadCorrupt, UnsupportedVersion
 
 VERSION = 1
+"""What is written. A change that an older worker would misread takes the next number (docs/upgrades.md)."""
+OLDEST = 1
+"""The oldest version that is still read."""
 
 
 class Envelope(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -47,14 +50,20 @@ def decode(body: bytes) -> Envelope:
         envelope = _decoder.decode(body)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise _complaint(body, error) from None
-    if envelope.version != VERSION:
-        raise UnsupportedVersion(_newer(envelope.version))
+    if envelope.version != VERSION and not OLDEST <= envelope.version < VERSION:
+        raise _unread(envelope.version)
     return envelope
 
 
-def _newer(version: object) -> str:
-    return (
-        f"the job's envelope has version {version}, this Ferryman reads version {VERSION}: upgrade the worker"
+def _unread(version: int) -> Exception:
+    if version < OLDEST:
+        return PayloadCorrupt(
+            f"the job's envelope has version {version}, and this Ferryman reads no version below {OLDEST}: "
+            "such jobs are for the workers of an earlier release"
+        )
+    return UnsupportedVersion(
+        f"the job's envelope has version {version}, this Ferryman reads up to {VERSION}: upgrade the worker",
+        version,
     )
 
 
@@ -64,5 +73,5 @@ def _complaint(body: bytes, error: Exception) -> Exception:
     except (msgspec.MsgspecError, RecursionError):  # nested a thousand deep, which no job of ours is
         fields = ()
     if fields and isinstance(fields[0], int) and fields[0] > VERSION:
-        return UnsupportedVersion(_newer(fields[0]))
+        return _unread(fields[0])
     return PayloadCorrupt(f"the job's envelope is not one of ours ({len(body)} bytes): {error}")

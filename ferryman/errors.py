@@ -63,6 +63,11 @@ class UnsupportedVersion(FerrymanError):
 
     code = "unsupported_version"
 
+    def __init__(self, message: str, version: int = 0) -> None:
+        super().__init__(message)
+        self.version = version
+        """The version of the job's envelope."""
+
 
 # -- the store -----------------------------------------------------------------------------------------------
 
@@ -105,7 +110,7 @@ class NotDurable(StoreError):
 
 
 class StoreDenied(StoreError):
-    """Redis refused the login or a command (wrong password, ACL)."""
+    """Redis refused the login or a command (wrong password, ACL), or one side the other's certificate."""
 
     code = "store_denied"
 
@@ -114,6 +119,14 @@ class StoreCorrupt(StoreError):
     """A key holds something that Ferryman did not put there (wrong type)."""
 
     code = "store_corrupt"
+
+
+class StoreIncompatible(StoreError):
+    """The keys under this prefix were laid out by another release of Ferryman, with which this one cannot
+    share them.
+    """
+
+    code = "store_incompatible"
 
 
 # -- jobs ----------------------------------------------------------------------------------------------------

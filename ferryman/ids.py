@@ -48,13 +48,15 @@ class _Sequence:
 
 
 _sequence = _Sequence()
+_pid = os.getpid()
 
 
 def _reseed() -> None:
     """A forked child would otherwise go on with its parent's sequence and hand out the parent's ids."""
-    global _sequence
+    global _sequence, _pid
     _random.seed(os.urandom(32))
     _sequence = _Sequence()
+    _pid = os.getpid()
 
 
 os.register_at_fork(after_in_child=_reseed)
@@ -62,6 +64,9 @@ os.register_at_fork(after_in_child=_reseed)
 
 def new_local(now_ms: int) -> str:
     """A new id's local part for a job enqueued at ``now_ms`` (server time)."""
+    # uWSGI forks in C and by default calls no hooks: its processes handed out each other's ids.
+    if os.getpid() != _pid:
+        _reseed()
     sequence = _sequence
     number = next(sequence.count)
     moment, head = sequence.head
@@ -78,6 +83,8 @@ def new_local(now_ms: int) -> str:
 
 def new_locals(now_ms: int, count: int) -> list[str]:
     """`count` local parts in ascending order, from a random start of their own."""
+    if os.getpid() != _pid:
+        _reseed()
     found: list[str] = []
     head, start = _encode(now_ms, 10), _random.getrandbits(69)
     for block in range((count + 1023) // 1024):

@@ -16,6 +16,7 @@ from ferryman.errors import (
     JobNotFound,
     NoResult,
     ResultTimeout,
+    UnsupportedVersion,
     WorkerLost,
 )
 from ferryman.outcome import AttemptRecord
@@ -226,6 +227,11 @@ def raise_for(info: JobInfo) -> None:
         raise JobCancelled(f"job {info.id} ({info.task}) was cancelled", job_id=info.id)
     if info.state == "expired":
         raise JobExpired(f"job {info.id} ({info.task}) expired before a worker took it", job_id=info.id)
+    if info.state not in ENDED:  # or the caller would wait for an end that has come
+        raise UnsupportedVersion(
+            f"job {info.id} ({info.task}) ended as {info.state!r}, as only a newer Ferryman writes: "
+            "upgrade this program"
+        )
 
 
 def not_found(job_id: str) -> JobNotFound:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ferryman import ids
-from ferryman.errors import StoreError
+from ferryman.errors import StoreError, StoreUnavailable
 from ferryman.job import not_found, raise_for, timed_out
 from ferryman.store import Link
 from ferryman.store.sync import Operation
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ferryman.app import Ferryman
 
 _LOOK_AGAIN_S = 5.0
+_SILENCE_S = 10.0
+"""After so long without a word the listening connection is asked whether it lives."""
 _MEMORY_LOOK_AGAIN_S = 0.005  # memory:// has no socket to wait on; it is for tests
 _PENDING = object()
 
@@ -149,6 +151,7 @@ class Listener:
             link = self._app.store.link()
             try:
                 link.command("PING")
+                pause = 0.05
                 self._hear(link)
             except (StoreError, OSError):
                 with self._lock:
@@ -165,18 +168,25 @@ class Listener:
         poll = select.poll()
         poll.register(link.fileno(), select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
+        heard_at, asked_at = time.monotonic(), 0.0
         while True:
             with self._lock:
                 asked, self._asked = self._asked, []
             if asked:
                 link.send("SUBSCRIBE", *asked)
-            for fd, _ in poll.poll(30_000) or ((None, 0),):
-                if fd == self._wake_read:
-                    os.read(self._wake_read, 4096)
-                elif fd is None:
-                    link.send("PING")  # a connection that is half open must not be believed for ever
-                else:
-                    self._take(link)
+            until = asked_at + self._app.store.timeout_s if asked_at else heard_at + _SILENCE_S
+            found = [fd for fd, _ in poll.poll(max(0.0, (until - time.monotonic()) * 1000))]
+            if self._wake_read in found:
+                os.read(self._wake_read, 4096)
+            if link.fileno() in found:
+                self._take(link)
+                heard_at, asked_at = time.monotonic(), 0.0
+            elif time.monotonic() >= until:
+                # A connection that is half open takes whatever is sent, and never says a word.
+                if asked_at:
+                    raise StoreUnavailable("Redis has fallen silent: a connection to it is dead")
+                link.send("PING")
+                asked_at = time.monotonic()
 
     def _take(self, link: Link) -> None:
         """Read what has come, all of it: more than one message may arrive in one piece."""

@@ -41,6 +41,14 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     doing: list[Doing] = []
     supervisor_id: str = ""
     """The name under which its supervisor takes orders."""
+    release: str = ""
+    """The release of Ferryman that its supervisor runs."""
+    reads: int = 0
+    """The newest version of envelopes that it reads."""
+    newest_met: int = 0
+    """The newest version that it has met and cannot read; 0: none."""
+    left: int = 0
+    """How often it has left such a job to newer workers."""
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -19,7 +19,7 @@ from ferryman.hooks import Around, acall_around, call_around
 from ferryman.job import Job
 from ferryman.options import Options
 from ferryman.routes import Route
-from ferryman.store import transitions
+from ferryman.store import layout, transitions
 from ferryman.store.keys import QueueKeys
 from ferryman.store.sync import Operation
 from ferryman.store.transitions import BATCH, Enqueued, Transition
@@ -275,7 +275,11 @@ class Producer:
         ]
 
     def _open(self, queue: str) -> Operation[Route]:
-        """The way to a queue, made once a process: its name goes on the list of queues."""
+        """The way to a queue, made once a process: its name goes on the list of queues. Before the first, see
+        whether this release may share the keys.
+        """
+        if not self._routes:
+            yield from layout.checking(self._store.fleet_keys)
         route = Route.to(self._app, queue)
         yield ("SADD", self._store.fleet_keys.queues, *(keys.queue for keys in route.shards))
         self._routes[queue] = route

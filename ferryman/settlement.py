@@ -19,7 +19,7 @@ from ferryman.results import ResultRecord
 from ferryman.retry import Retry
 from ferryman.store import transitions
 from ferryman.store.keys import QueueKeys
-from ferryman.store.transitions import BATCH, Burial, Kept, Later, Transition
+from ferryman.store.transitions import BATCH, Burial, Deferral, Kept, Later, Transition
 
 if TYPE_CHECKING:
     from ferryman.settings import Settings
@@ -28,7 +28,7 @@ ENDED_KEPT_MS = 24 * 3600 * 1000
 """How long it stays known that a job expired or was cancelled."""
 _encode = msgspec.msgpack.Encoder().encode
 
-Way = Literal["ack", "keep", "retry", "snooze", "bury", "release"]
+Way = Literal["ack", "keep", "retry", "snooze", "defer", "bury", "release"]
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class Settlement:
 
     way: Way
     item: Any = None
-    """The `Kept`, `Later` or `Burial` that goes with it."""
+    """The `Kept`, `Later`, `Deferral` or `Burial` that goes with it."""
     history_ms: int = -1
     """How long records of failed attempts stay; -1: there are none."""
     counter: str = "ok"
@@ -163,7 +163,9 @@ class Dispatch(NamedTuple):
 class Batch:
     """Settlements of one queue that travel together."""
 
-    __slots__ = ("acks", "buried", "counters", "histories", "kept", "released", "retried", "snoozed")
+    __slots__ = (
+        "acks", "buried", "counters", "deferred", "histories", "kept", "released", "retried", "snoozed",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.acks: list[bytes] = []
@@ -171,6 +173,7 @@ class Batch:
         self.histories: dict[str, int] = {}
         self.retried: list[Later] = []
         self.snoozed: list[Later] = []
+        self.deferred: list[Deferral] = []
         self.buried: list[Burial] = []
         self.released: list[bytes] = []
         self.counters: dict[str, int] = {}
@@ -183,6 +186,7 @@ class Batch:
             or self.kept
             or self.retried
             or self.snoozed
+            or self.deferred
             or self.buried
             or self.released
             or self.counters
@@ -197,7 +201,8 @@ class Batch:
             self.released.append(attempt.local)
         else:
             by_way: dict[str, list[Any]] = {
-                "keep": self.kept, "retry": self.retried, "snooze": self.snoozed, "bury": self.buried,
+                "keep": self.kept, "retry": self.retried, "snooze": self.snoozed, "defer": self.deferred,
+                "bury": self.buried,
             }  # fmt: skip
             by_way[way].append(settled.item)
         if settled.history_ms >= 0:
@@ -220,6 +225,9 @@ class Batch:
         for describe, jobs in ((transitions.retry, self.retried), (transitions.snooze, self.snoozed)):
             for part in transitions.batches(jobs):
                 yield Dispatch(describe(keys, holder, part), [job.local.encode() for job in part])
+        for deferrals in transitions.batches(self.deferred):
+            step = transitions.defer(keys, holder, deferrals)
+            yield Dispatch(step, [job.local.encode() for job in deferrals])
         for burials in transitions.batches(self.buried):
             step = transitions.bury(
                 keys, holder, burials, minute=minute, most=settings.dead_limit,

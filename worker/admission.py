@@ -16,13 +16,13 @@ from ferryman.settlement import Settlement, settle
 from ferryman.store.transitions import Later
 from ferryman.worker.clock import ServerClock
 from ferryman.worker.feeds import Feed
+from ferryman.worker.newer import Newer
 
 if TYPE_CHECKING:
     from ferryman.app import Ferryman
 
 logger = logging.getLogger("ferryman.worker")
 
-NEWER_VERSION_MS = 30_000
 OTHERS_MS = 1_000
 """How long a job is put off that only another worker can run."""
 SUSPECT_MS = 2_000
@@ -33,8 +33,11 @@ _UNKNOWN_S = (5, 10, 20, 40, 60)
 class Admission:
     """Decides for each job that was fetched whether, where and when it runs."""
 
-    def __init__(self, app: Ferryman, clock: ServerClock, *, runs_sync: bool, runs_async: bool) -> None:
+    def __init__(
+        self, app: Ferryman, clock: ServerClock, newer: Newer, *, runs_sync: bool, runs_async: bool
+    ) -> None:
         self._app = app
+        self._newer = newer
         self._runs_sync = runs_sync
         self._runs_async = runs_async
         self._clock = clock
@@ -154,8 +157,8 @@ class Admission:
 
     def _unreadable(self, attempt: Attempt, error: Exception) -> Settlement:
         if isinstance(error, UnsupportedVersion):
-            self._report_once("a newer version", "job %s: %s; such jobs are put off", attempt.job_id, error)
-            return Settlement("snooze", Later(attempt.local.decode(), NEWER_VERSION_MS, 0), counter="")
+            deferral = self._newer.defer(attempt.queue, attempt.local, error.version)
+            return Settlement("defer", deferral, counter="")
         logger.error("job %s cannot be read and is dead: %s", attempt.job_id, error)
         return settle(attempt, Failed(error, "rejected"), self._clock.now_ms())
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ferryman.store import Transition, transitions
 from ferryman.worker.feeds import Feed
 
 _EVERY_NS = 1_000_000_000
@@ -22,8 +25,8 @@ class Durations:
         self._known[feed.name, task] = before + (micros - before) * _SMOOTHING
         self._changed.setdefault(feed, set()).add(task)
 
-    def commands(self, now_ns: int) -> list[tuple[str | int, ...]]:
-        """The commands that write down what has changed, when it is time to."""
+    def steps(self, now_ns: int) -> list[Transition[Any]]:
+        """What writes down what has changed, when it is time to."""
         if not self._changed or now_ns - self._written_ns < _EVERY_NS:
             return []
         self._written_ns = now_ns
@@ -32,6 +35,6 @@ class Durations:
             flat: list[str | int] = []
             for task in tasks:
                 flat += [task, int(self._known[feed.name, task])]
-            found.append(("HSET", feed.keys.durations, *flat))
+            found.append(transitions.insist(feed.keys.durations, "HSET", *flat))
         self._changed = {}
         return found

@@ -78,7 +78,7 @@ class Engine:
                 settings.concurrency,
             )
         lease_ms = int(app.settings.lease_s * 1000)
-        self.tenure = Tenure(self.feeds, self.board, app.store.fleet_keys.queues, lease_ms, settings.name)
+        self.tenure = Tenure(self.feeds, self.board, app.store.fleet_keys, lease_ms, settings.name)
         enough = int(settings.max_jobs * random.uniform(0.9, 1.1)) or settings.max_jobs
         self.exchange = Exchange(
             app, self.feeds, self.tenure, self.handover, self.board,

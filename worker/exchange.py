@@ -26,6 +26,7 @@ from ferryman.worker.clock import ServerClock
 from ferryman.worker.feeds import Feed
 from ferryman.worker.handover import Handover
 from ferryman.worker.ledger import GATHER_NS, Ledger
+from ferryman.worker.newer import Calls, Newer
 from ferryman.worker.prefetch import STALE_NS
 from ferryman.worker.stock import Stock
 from ferryman.worker.tenure import Tenure
@@ -68,7 +69,8 @@ class Exchange:
         self._share = sharing.weighted if weighted else sharing.strict
         self._burst = burst
         self._max_jobs = max_jobs
-        self._stock = Stock(app, by_name, tenure, handover, clock, threads, concurrency)
+        self._stock = Stock(app, by_name, tenure, handover, clock, Newer(board), threads, concurrency)
+        self._calls = Calls()
         self._ledger = Ledger(app, by_name, self._stock, handover, board, clock)
         self._link = app.store.link()
         self._bells = Bells(app.store)
@@ -149,6 +151,8 @@ class Exchange:
             if feed.doubt and not feed.unsent and not feed.away_ns:
                 self._reconcile(feed)
         self._look_at_ends()
+        if self._calls.due(now):
+            self._summon(now)
         due = self._ledger.due(now)
         plan = self._plan(now, due)
         outgoing = self._ledger.outgoing(self._tenure.holder, now) if due or plan else []
@@ -182,6 +186,24 @@ class Exchange:
             logger.warning("queue %s: %s; the other queues go on", feed.name, error)
         feed.away_ns = time.monotonic_ns() + int(random.uniform(0.1, 0.3) * 1e9)
         feed.doubt, feed.may_have_work, feed.due_ns = True, False, 0
+
+    def _summon(self, now: int) -> None:
+        """Take what older workers have left to newer ones. Seldom, so it has a round trip of its own."""
+        more = False
+        if not (self._draining or self._quiet):
+            for feed in self._feeds:
+                more = (not feed.away_ns and self._summon_from(feed)) or more
+        self._calls.asked(now, more=more)
+
+    def _summon_from(self, feed: Feed) -> bool:
+        doubted, feed.doubt = feed.doubt, True  # until all that came is in hand
+        try:
+            more = self._stock.summon(self._link, feed)
+        except StoreUnavailable as error:
+            self._leave_alone(feed, error)
+            return False
+        feed.doubt = doubted
+        return more
 
     def _look_at_ends(self) -> None:
         if 0 < self._max_jobs <= self._board.words[boards.DONE] and not self._draining:
@@ -256,8 +278,8 @@ class Exchange:
             if feed.unfit and not limits[feed]:
                 feed.may_have_work = False  # the bell has been rung, for us as for others
         self._board.words[boards.PROGRESS] = time.monotonic_ns()
-        for command in self._ledger.durations.commands(asked):
-            self._link.command(*command)
+        for step in self._ledger.durations.steps(asked):
+            self._link.run(step)
 
     def _take(self, feed: Feed, fetched: Fetched, asked: int) -> None:
         self._clock.learn(fetched.now_ms, asked)
@@ -295,7 +317,8 @@ class Exchange:
 
     def _wake_ns(self, now: int) -> int:
         """The next moment that matters."""
-        moments = [self._look_ns, *(feed.due_ns for feed in self._feeds if feed.due_ns)]
+        moments = [self._look_ns, self._calls.at_ns]
+        moments += [feed.due_ns for feed in self._feeds if feed.due_ns]
         moments += [feed.away_ns for feed in self._feeds if feed.away_ns]
         if self._handover.ready or self._handover.ready_async:
             moments.append(now + STALE_NS // 2)

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from ferryman.errors import ConfigurationError, StoreDenied, StoreError, StoreUnavailable
-from ferryman.store import Link
+from ferryman.store import Link, layout
 
 if TYPE_CHECKING:
     from ferryman.app import Ferryman
@@ -28,6 +28,7 @@ def check_store(app: Ferryman) -> None:
     link = app.store.link()
     try:
         link.command("PING")
+        _note_layout(layout.check(link, app.store.fleet_keys), app)
         try:
             fields = _info(link)
         except StoreDenied:  # an ACL without INFO is nothing to complain about
@@ -38,6 +39,25 @@ def check_store(app: Ferryman) -> None:
         logger.warning("%s; the workers start and wait for it", error)
     finally:
         link.close()
+
+
+def check_layout(app: Ferryman) -> None:
+    """Raises `StoreIncompatible` where another release has laid out the keys."""
+    link = app.store.link()
+    try:
+        _note_layout(layout.check(link, app.store.fleet_keys), app)
+    except StoreUnavailable:  # asked again when the lease begins
+        pass
+    finally:
+        link.close()
+
+
+def _note_layout(found: layout.Layout, app: Ferryman) -> None:
+    if found != layout.OURS:
+        logger.info(
+            "the keys under %s are laid out in format %d, this release writes %d; they can share them",
+            app.store.prefix, found.format, layout.FORMAT,
+        )  # fmt: skip
 
 
 def _info(link: Link) -> dict[str, str]:

@@ -66,6 +66,7 @@ class Heart:
         self._recovery = Recovery(app, self._link)
         self._errands: queue.SimpleQueue[Errand | None] = queue.SimpleQueue()
         self._noted: set[str] = set()
+        self._complained = False
         self._called = threading.Event()
         channels = [app.store.fleet_keys.called, *(keys.orders for keys in self._keys)]
         self._ear = Ear(app, channels, lambda: [name, *holders()], self._look_soon)
@@ -158,9 +159,9 @@ class Heart:
             return
 
     def _trouble(self, error: StoreError) -> float:
-        if self.reached_ns or not self._noted:
+        if self.reached_ns or not self._complained:
             logger.warning("%s; leases cannot be kept until it is back", error)
-            self._noted.add("")
+            self._complained = True
         self.reached_ns = 0
         # When Redis is back, every lease may have lapsed. The others want to keep theirs as we do: who looked
         # for lost workers at once would find them all.
@@ -175,7 +176,7 @@ class Heart:
         ttl_s = self._app.settings.lease_s * 3
         for note in notes:
             write(self._link, self._app.store.fleet_keys, note, ttl_s)
-        for worker_id in self._noted - current - {""}:
+        for worker_id in self._noted - current:
             withdraw(self._link, self._app.store.fleet_keys, worker_id)
         self._noted = current
 
@@ -199,7 +200,7 @@ class Heart:
 
     def _end(self) -> None:
         try:
-            for worker_id in self._noted - {""}:
+            for worker_id in self._noted:
                 withdraw(self._link, self._app.store.fleet_keys, worker_id)
         except StoreError:
             pass  # the notes run out by themselves

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ferryman import ids
+from ferryman import __version__, ids
 from ferryman.orders import Order
-from ferryman.worker.board import DONE, FAILED, STATE, STATES
+from ferryman.worker.board import DONE, FAILED, LEFT, NEWEST, READS, STATE, STATES
 from ferryman.worker.engine import Engine, queues_of
+from ferryman.worker.fitness import check_layout
 from ferryman.worker.heart import Asked, Heart
 from ferryman.worker.notes import Note
 from ferryman.worker.settings import Share, WorkerSettings, parse_queues
@@ -82,7 +83,8 @@ class InProcessWorker:
         return int(self.engine.board.words[DONE])
 
     def start(self) -> Self:
-        """Take jobs. Raises what a startup hook raises."""
+        """Take jobs. Raises what a startup hook raises, and `StoreIncompatible`."""
+        check_layout(self._app)
         self._heart.start()
         self.engine.start()
         self._running = True
@@ -140,5 +142,6 @@ class InProcessWorker:
             settings.threads, settings.concurrency,
             self._started_ms, int(time.time() * 1000), words[DONE], words[FAILED],
             supervisor_id=self._heart.name,
+            release=__version__, reads=words[READS], newest_met=words[NEWEST], left=words[LEFT],
         )  # fmt: skip
         return [note]

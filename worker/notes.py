@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ferryman.notes import Doing, Note, decode, encode
-from ferryman.store import Link
+from ferryman.store import Link, transitions
 from ferryman.store.keys import FleetKeys
 
 __all__ = ["Doing", "Note", "decode", "withdraw", "write"]
@@ -14,8 +14,9 @@ __all__ = ["Doing", "Note", "decode", "withdraw", "write"]
 def write(link: Link, keys: FleetKeys, note: Note, ttl_s: float) -> None:
     """Leave the note for so long, and forget those whose time is over."""
     now_ms = int(time.time() * 1000)
-    link.command("SET", keys.worker(note.id), encode(note), "PX", int(ttl_s * 1000))
-    link.command("ZADD", keys.fleet, now_ms + int(ttl_s * 1000), note.id)
+    # Also into a full Redis: it is then that somebody wants to see who works.
+    link.run(transitions.insist(keys.worker(note.id), "SET", encode(note), "PX", int(ttl_s * 1000)))
+    link.run(transitions.insist(keys.fleet, "ZADD", now_ms + int(ttl_s * 1000), note.id))
     link.command("ZREMRANGEBYSCORE", keys.fleet, "-inf", now_ms - 1)
 
 

@@ -7,8 +7,8 @@ import socket
 import time
 from collections.abc import Sequence
 
-from ferryman import ids
-from ferryman.worker.board import DONE, FAILED, RSS, STATE, STATES
+from ferryman import __version__, ids
+from ferryman.worker.board import DONE, FAILED, LEFT, NEWEST, READS, RSS, STATE, STATES
 from ferryman.worker.child import Child
 from ferryman.worker.notes import Doing, Note
 from ferryman.worker.settings import WorkerSettings
@@ -42,6 +42,7 @@ def notes_of(
                     words[DONE], words[FAILED], words[RSS],
                     (now_ns - progress) / 1e9 if progress else 0.0, doing,
                     supervisor_id,
+                __version__, words[READS], words[NEWEST], words[LEFT],
                 )
             )  # fmt: skip
         except ValueError:  # its board was closed just now: it has ended

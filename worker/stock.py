@@ -10,13 +10,16 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ferryman import envelope
 from ferryman.execution import Attempt
 from ferryman.settlement import RELEASED
 from ferryman.store import Link, transitions
+from ferryman.store.transitions import BATCH
 from ferryman.worker.admission import Admission
 from ferryman.worker.clock import ServerClock
 from ferryman.worker.feeds import Feed
 from ferryman.worker.handover import Handover
+from ferryman.worker.newer import Newer
 from ferryman.worker.prefetch import STALE_NS, Prefetch
 from ferryman.worker.tenure import Tenure
 
@@ -36,13 +39,14 @@ class Stock:
         tenure: Tenure,
         handover: Handover,
         clock: ServerClock,
+        newer: Newer,
         threads: int,
         concurrency: int,
     ) -> None:
         self._feeds = feeds
         self._tenure = tenure
         self._handover = handover
-        self._admission = Admission(app, clock, runs_sync=threads > 0, runs_async=concurrency > 0)
+        self._admission = Admission(app, clock, newer, runs_sync=threads > 0, runs_async=concurrency > 0)
         self._threads = Prefetch(threads)
         self._coroutines = Prefetch(concurrency)
         self._lines = ((handover.ready, self._threads), (handover.ready_async, self._coroutines))
@@ -138,6 +142,17 @@ class Stock:
         if found.ids:
             logger.info("queue %s: %d jobs of a reply that was lost are taken up", feed.name, len(found.ids))
             self.distribute(link, feed, found.ids, found.envelopes, found.tries, found.crashes)
+
+    def summon(self, link: Link, feed: Feed) -> bool:
+        """Take what older workers have left to newer ones such as this. Whether there may be more of it."""
+        limit = feed.limit(*self.room())
+        if limit <= 0:
+            return False
+        step = transitions.summon(feed.keys, self._tenure.holder, envelope.VERSION, min(limit, BATCH))
+        found = link.run(step)
+        if found.ids:
+            self.distribute(link, feed, found.ids, found.envelopes, found.tries, found.crashes)
+        return bool(found.more)
 
     def _take_out(self, lost: Sequence[Attempt]) -> None:
         """Drop those of these attempts that have not begun."""

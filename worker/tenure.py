@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ferryman.settlement import Batch
-from ferryman.store import Link, transitions
+from ferryman.store import Link, layout, transitions
+from ferryman.store.keys import FleetKeys
 from ferryman.store.transitions import Holding
 from ferryman.worker.board import Board
 from ferryman.worker.feeds import Feed
@@ -40,12 +41,12 @@ class Tenure:
     """The lease of one process on its queues."""
 
     def __init__(
-        self, feeds: Sequence[Feed], board: Board, queues_key: str, lease_ms: int, name: str
+        self, feeds: Sequence[Feed], board: Board, fleet_keys: FleetKeys, lease_ms: int, name: str
     ) -> None:
         self.holder = ""
         self._feeds = feeds
         self._board = board
-        self._queues_key = queues_key
+        self._fleet_keys = fleet_keys
         self._lease_ms = lease_ms
         self._name = name
         self._next = ""
@@ -55,7 +56,8 @@ class Tenure:
         # If an answer is lost, the next try is under the same name: else the first would stay behind as a
         # worker that nobody is, until its lease has lapsed.
         holder = self._next = self._next or new_holder(self._name)
-        link.command("SADD", self._queues_key, *(feed.name for feed in self._feeds))
+        layout.check(link, self._fleet_keys)
+        link.run(transitions.insist(self._fleet_keys.queues, "SADD", *(feed.name for feed in self._feeds)))
         for feed in self._feeds:
             link.run(transitions.register(feed.keys, holder, self._lease_ms))
         self.holder, self._next = holder, ""

@@ -68,6 +68,12 @@ def command(
         columns = ["worker", "state", "queues", "up", "done", "failed", "memory", "busy", "running"]
         right = ["up", "done", "failed", "memory", "busy"]
         show(table(columns, map(_row, notes), right=right, wraps=["queues", "running"]))
+        for note in notes:
+            if note.newest_met:
+                show(
+                    f"{note.id} (Ferryman {note.release}, envelopes up to {note.reads}) has left jobs of "
+                    f"version {note.newest_met} to newer workers {note.left} times: upgrade it"
+                )
 
 
 def fleet(app: Ferryman) -> list[Note]:
@@ -179,6 +185,10 @@ def _shape(note: Note) -> dict[str, Any]:
         "done": note.done,
         "failed": note.failed,
         "memory": note.rss,
+        "release": note.release,
+        "reads": note.reads,
+        "newest_met": note.newest_met,
+        "left": note.left,
         "heard_s": round(note.heard_s, 3),
         "doing": [{"job": one.job, "since_s": round(one.since_s, 3)} for one in note.doing],
     }

@@ -21,7 +21,7 @@ from ferryman.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from ferryman.store import sentinel
+from ferryman.store import sentinel, tls
 from ferryman.store.address import Address
 from ferryman.store.slots import Node
 
@@ -98,12 +98,21 @@ def explain(error: Exception, address: Address) -> StoreError:
         asking = not isinstance(error, rx.MovedError)
         return Redirected(f"{where} sends us elsewhere: {text}", error.node_addr, asking=asking)
     if isinstance(error, rx.AuthenticationError | rx.AuthorizationError | rx.NoPermissionError) or _starts(
-        text, "NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password"
+        text,
+        "NOAUTH",
+        "WRONGPASS",
+        "NOPERM",
+        "invalid username-password",
+        "ACL failure in script",
+        "The user executing the script can't",
     ):
         return StoreDenied(
             f"{where} refused the login or the command: {text}. "
             "Check the URL's user and password and the user's ACL."
         )
+    untrusted = tls.refusal(text, where)
+    if untrusted is not None:
+        return untrusted
     if isinstance(error, rx.OutOfMemoryError) or "OOM command not allowed" in text:
         return StoreFull(
             f"{where} is at its memory limit and takes no new jobs (policy noeviction). "
@@ -114,7 +123,9 @@ def explain(error: Exception, address: Address) -> StoreError:
             f"{where} holds something at one of Ferryman's keys that Ferryman did not put there: {text}"
         )
     if isinstance(error, _PASSING) or any(word in text for word in _PASSING_WORDS):
-        return StoreUnavailable(f"{where} cannot be used at the moment: {text}")
+        # At its limit of clients a server says so and hangs up at once: our write often fails before we read.
+        hint = " (it hung up: does it restart, or is it at maxclients?)" if _hung_up(text) else ""
+        return StoreUnavailable(f"{where} cannot be used at the moment: {text}{hint}")
     if "unknown command" in text.lower() or "unknown redis command" in text.lower():
         unknown = StoreError(
             f"{where} is too old or not a Redis: {text}. Ferryman needs Redis 6.2 or Valkey 7.2 and later."
@@ -122,6 +133,10 @@ def explain(error: Exception, address: Address) -> StoreError:
         unknown.is_unknown_command = True
         return unknown
     return StoreError(f"{where} answered with an error: {text}")
+
+
+def _hung_up(text: str) -> bool:
+    return any(words in text for words in ("Broken pipe", "reset by peer", "closed by server"))
 
 
 def _starts(text: str, *words: str) -> bool:

@@ -14,6 +14,8 @@ they share the tag and so the slot.
 - ``retries`` (*) sorted set: ids by due time (ms): their own budget, so a storm of retries does not delay the
   rest
 - ``held:<holder>`` (*) set: ids that a worker holds; membership is ownership
+- ``newer`` sorted set: ids among ``delayed`` that an older worker left to a newer one, by the version of
+  their envelope; a hint, with TTL and a cap: a job that is missing here runs when it is due
 - ``dead`` (*) sorted set: dead letters by the time they died (ms)
 - ``workers`` sorted set: holder -> end of its lease (ms): one entry a process, however many jobs it holds
 - ``holders`` set: every holder that may have a ``held`` set, so that one without a lease is found as well
@@ -59,6 +61,7 @@ class QueueKeys:
     ranked: str = field(init=False)
     rank: str = field(init=False)
     delayed: str = field(init=False)
+    newer: str = field(init=False)
     retries: str = field(init=False)
     dead: str = field(init=False)
     workers: str = field(init=False)
@@ -112,6 +115,11 @@ class FleetKeys:
     """The keys that belong to the app and to no queue."""
 
     prefix: str
+
+    @property
+    def format(self) -> str:
+        """String: how the keys of this prefix are laid out; see `ferryman.store.layout`."""
+        return f"{self.prefix}:format"
 
     @property
     def queues(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import weakref
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -48,6 +49,19 @@ def syncs_always(reply: Sequence[bytes], address: Address) -> bool:
     raise cannot_sync(address, f"Its appendonly is {only!r} and its appendfsync {sync!r}")
 
 
+_links: weakref.WeakSet[Link] = weakref.WeakSet()
+
+
+def drop_inherited() -> None:
+    """In a forked child: close its ends of the parent's connections. They would stay open for as long as the
+    child lives, whatever the parent does with its own.
+    """
+    for link in list(_links):
+        if link._connection.pid != os.getpid():  # closes, and says nothing to the server
+            with contextlib.suppress(Exception):
+                link._connection.disconnect()
+
+
 class Link:
     """One connection. Not for two threads at once."""
 
@@ -55,6 +69,7 @@ class Link:
         self.address = address
         self._timeout_s = timeout_s
         self._connection = connect(address, timeout_s)
+        _links.add(self)
         self._shas: dict[Script, str] = {}
         self._syncs_always: bool | None = None
         self.breaks = 0

@@ -16,7 +16,7 @@ from ferryman.errors import NotDurable, StoreError, StoreUnavailable
 from ferryman.store.address import Address
 from ferryman.store.cluster import ClusterLane
 from ferryman.store.durability import Durability
-from ferryman.store.link import Lane, Link
+from ferryman.store.link import Lane, Link, drop_inherited
 from ferryman.store.transitions import Transition
 
 R = TypeVar("R")
@@ -72,6 +72,8 @@ class Pool:
             self._give(lane)
 
     def _take(self) -> Lane | ClusterLane:
+        if self._pid != os.getpid():
+            _forget_all()
         try:
             return self._free.pop()
         except IndexError:
@@ -114,6 +116,8 @@ class Pool:
         """Carry out a transition, again if the connection is lost and repeating does no harm, for as long as
         patience lasts; with a durability, see `Link.run`.
         """
+        if self._pid != os.getpid():
+            _forget_all()
         try:  # as `lane` does it, at half its cost: this is the way of every single enqueue
             lane = self._free.pop()
         except IndexError:
@@ -211,14 +215,17 @@ class Pool:
         self._open = 0
         self._waiting = 0
         self._changed = threading.Condition()
+        self._pid = os.getpid()
 
 
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
 
 
 def _forget_all() -> None:
+    """Also called by the first use in a new process: uWSGI forks in C and by default calls no hooks."""
     for pool in list(_pools):
         pool.forget()
+    drop_inherited()
 
 
 os.register_at_fork(after_in_child=_forget_all)

@@ -233,6 +233,47 @@ def snooze(keys: QueueKeys, holder: str, jobs: Sequence[Later]) -> Transition[li
     return _later(keys.delayed, keys, holder, jobs)
 
 
+class Deferral(NamedTuple):
+    """A held job whose envelope is not read here."""
+
+    local: str
+    version: int
+    """Of its envelope."""
+    delay_ms: int
+    """When it is anybody's again, should no newer worker summon it."""
+
+
+def defer(keys: QueueKeys, holder: str, jobs: Sequence[Deferral]) -> Transition[list[bytes]]:
+    """Leave jobs to a newer worker, uncharged. Reads as the ids that were refused."""
+    names = [keys.held(holder), keys.delayed, keys.newer, keys.bell]
+    args = [word for job in jobs for word in job]
+    return Transition(scripts.load("defer"), names, args, _same)
+
+
+class Summoned(NamedTuple):
+    held: int
+    """How many jobs this holder holds in this queue now."""
+    more: int
+    """1 if the look ended at its limit, so that there may be others."""
+    ids: list[bytes]
+    envelopes: list[bytes | None]
+    tries: list[bytes | None]
+    crashes: list[bytes | None]
+
+
+def summon(keys: QueueKeys, holder: str, version: int, limit: int) -> Transition[Summoned]:
+    """Take up to `limit` jobs that older workers left to one who reads `version`, before they are due.
+
+    Not repeatable, as `fetch`.
+    """
+    names = [
+        keys.newer, keys.delayed, keys.held(holder), keys.workers, keys.jobs, keys.tries, keys.crashes,
+        keys.paused,
+    ]  # fmt: skip
+    args = [holder, version, limit]
+    return Transition(scripts.load("summon"), names, args, lambda reply: Summoned(*reply), repeatable=False)
+
+
 class Burial(NamedTuple):
     local: str
     attempts_made: int
@@ -288,6 +329,13 @@ def drop(keys: QueueKeys, holder: str, ids: Sequence[bytes | str]) -> Transition
 def register(keys: QueueKeys, holder: str, lease_ms: int) -> Transition[int]:
     """Begin a lease under a name that was never used before. Reads as the server's time in ms."""
     return Transition(scripts.load("register"), [keys.workers, keys.holders], [holder, lease_ms], _same)
+
+
+def insist(key: str, command: str, *words: Any) -> Transition[Any]:
+    """One command on one key that a full Redis must not refuse: what workers write about themselves. It must
+    be harmless to repeat. Reads as its reply.
+    """
+    return Transition(scripts.load("insist"), [key], [command, *words], _same)
 
 
 class Beat(NamedTuple):

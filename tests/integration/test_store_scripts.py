@@ -37,6 +37,7 @@ def seed(client: redis.Redis, keys: QueueKeys) -> None:
     client.zadd(keys.ranked, {"k1": -5, "k2": 5})
     client.hset(keys.rank, mapping={"k1": -5, "k2": 5, "h2": -6, "h3": -7})
     client.zadd(keys.delayed, {"d0": 1, "d1": FAR})
+    client.zadd(keys.newer, {"d1": 2, "gone": 2})
     client.zadd(keys.retries, {"t0": 2, "t1": FAR + 1})
     client.sadd(keys.held("ada"), "h1", "h2", "h3")
     client.hset(keys.cancels, "h3", "60000 ended")
@@ -143,6 +144,9 @@ CHANGES: dict[str, dict[str, list[str]]] = {
         "retries": ["+h1=now"],
     },
     "snooze": {"held:ada": ["-h1"], "delayed": ["+h1=now"]},
+    "defer": {"held:ada": ["-h1"], "delayed": ["+h1=now"], "newer": ["+h1=2"]},
+    "summon": {"newer": ["-d1=2", "-gone=2"], "delayed": ["-d1=far"], "held:ada": ["+d1"]},
+    "insist": {"durations": ["+task=5"]},
     "bury": {
         "attempts:h1": ["-attempt of h1", "+attempt of h1 record"],
         "crashes": ["-h1=1 : far"],

@@ -49,6 +49,7 @@ class Fleet:
         threads: int = 4,
         words: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        home: Path = ROOT,
         **settings: Any,
     ) -> None:
         self.processes = processes
@@ -59,12 +60,12 @@ class Fleet:
         command += ["-p", str(processes), "-t", str(threads), "--log-format", "human", *words]
         self._supervisor = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=home,
             env={
                 **os.environ,
                 "FERRYMAN_URL": url,
                 "FERRYMAN_PREFIX": prefix,
-                "PYTHONPATH": str(ROOT),
+                "PYTHONPATH": f"{home}{os.pathsep}{ROOT}",
                 TOKEN: self._token,
                 **{f"FERRYMAN_{name.upper()}": str(value) for name, value in settings.items()},
                 **(environment or {}),

@@ -7,7 +7,7 @@ from typing import Any
 
 from ferryman.store import Transition, inspection, transitions
 from ferryman.store.keys import QueueKeys
-from ferryman.store.transitions import Burial, Kept, Later
+from ferryman.store.transitions import Burial, Deferral, Kept, Later
 
 MINUTE = 29_000_000
 Sample = Callable[[QueueKeys], Transition[Any]]
@@ -35,6 +35,8 @@ SAMPLES: dict[str, Sample] = {
     ),
     "retry": lambda keys: transitions.retry(keys, "ada", [Later("h1", 60_000, 1, b"record")]),
     "snooze": lambda keys: transitions.snooze(keys, "ada", [Later("h1", 60_000, 0)]),
+    "defer": lambda keys: transitions.defer(keys, "ada", [Deferral("h1", 2, 60_000)]),
+    "summon": lambda keys: transitions.summon(keys, "ada", 2, 100),
     "bury": lambda keys: transitions.bury(
         keys, "ada", [Burial("h1", 1, b"record", "print", "task")], minute=MINUTE, most=100, oldest_ms=60_000
     ),
@@ -51,6 +53,7 @@ SAMPLES: dict[str, Sample] = {
     "drop": lambda keys: transitions.drop(keys, "ada", ["h1"]),
     "register": lambda keys: transitions.register(keys, "eve", 60_000),
     "heartbeat": lambda keys: transitions.heartbeat(keys, ["ada"], 60_000),
+    "insist": lambda keys: transitions.insist(keys.durations, "HSET", "task", 5),
     "retire": lambda keys: transitions.retire(keys, "bob"),
     "sweep": lambda keys: transitions.sweep(keys, 60_000),
     "recover": lambda keys: transitions.recover(

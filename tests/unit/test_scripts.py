@@ -19,7 +19,11 @@ INCLUDES = sorted(
     if entry.name.endswith(".lua")
 )
 KEYS = QueueKeys("pre", "some.queue")
-ANY_OF = {"waiting": {"retries", "delayed"}, "place": {"ready", "ranked", "delayed", "retries", "dead"}}
+ANY_OF = {
+    "key": {"durations"},
+    "waiting": {"retries", "delayed"},
+    "place": {"ready", "ranked", "delayed", "retries", "dead"},
+}
 SECTIONS = ("KEYS", "ARGV", "REPLY", "COST")
 
 
