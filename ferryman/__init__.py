@@ -14,7 +14,7 @@ from importlib.metadata import version
 
 # The app and what it hands out
 from ferryman.app import Ferryman
-from ferryman.context import JobContext, current_job
+from ferryman.context import JobContext, Tick, current_job
 
 # What can go wrong
 from ferryman.errors import (
@@ -32,6 +32,7 @@ from ferryman.errors import (
     PayloadCorrupt,
     PayloadTooLarge,
     ResultTimeout,
+    ScheduleNotFound,
     StoreCorrupt,
     StoreDenied,
     StoreError,
@@ -83,6 +84,7 @@ __all__ = [
     "Reject",
     "ResultTimeout",
     "Retry",
+    "ScheduleNotFound",
     "Settings",
     "Snooze",
     "StoreCorrupt",
@@ -92,6 +94,7 @@ __all__ = [
     "StoreIncompatible",
     "StoreUnavailable",
     "Task",
+    "Tick",
     "UnknownTask",
     "UnsupportedVersion",
     "WorkerLost",

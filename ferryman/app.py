@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from ferryman import ids, settings
 from ferryman.errors import ConfigurationError, InvalidArguments, InvalidOption, UnknownTask
@@ -23,8 +23,14 @@ from ferryman.serializers import Payloads
 from ferryman.shards import ShardList
 from ferryman.store import Durability, Store
 from ferryman.store.sync import Operation
-from ferryman.task import A, AsyncTask, Registration, Task, check_runs, is_async, name_of
+from ferryman.task import A, AsyncTask, Registration, Scheduling, Task, check_runs, is_async, name_of
 from ferryman.workers import Workers
+
+if TYPE_CHECKING:
+    from ferryman.schedules.book import Schedules
+    from ferryman.schedules.defining import JobOptions, Moment, ScheduleOptions
+    from ferryman.schedules.definition import Definition
+    from ferryman.schedules.spans import Span
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,6 +52,8 @@ class Ferryman:
             configuration["durability"] = str(configuration["durability"])
         self.settings = settings.load({"url": url, **configuration})
         self.tasks: dict[str, Task[..., Any]] = {}
+        self.declared: dict[str, Definition] = {}
+        """Schedules that this code defines, by name; schedulers keep what is in Redis in step with them."""
         self.hooks = Hooks()
         self.payloads = Payloads.of(self.settings)
         self._orders: dict[str, Order] = {}
@@ -89,6 +97,13 @@ class Ferryman:
     def listener(self) -> Listener:
         """Waits for results."""
         return Listener(self)
+
+    @functools.cached_property
+    def schedules(self) -> Schedules:
+        """The schedules that are kept in Redis: to look at, and to change at run time."""
+        from ferryman.schedules.book import Schedules
+
+        return Schedules(self)
 
     def close(self) -> None:
         """Close the connections that are free. The app may be used again afterwards."""
@@ -172,6 +187,81 @@ class Ferryman:
                 else f"there are {len(self.tasks)}; is its module imported?"
             )
             raise UnknownTask(f"no task {name!r} is registered with this app; {hint}") from None
+
+    # -- schedules -------------------------------------------------------------------------------------------
+
+    def schedule(
+        self,
+        task: str | Task[..., Any] | Callable[..., Any],
+        *,
+        name: str | None = None,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        options: JobOptions | None = None,
+        cron: str | None = None,
+        every: Span | None = None,
+        at: Moment | Sequence[Moment] | None = None,
+        **when: Unpack[ScheduleOptions],
+    ) -> Definition:
+        """Define a schedule: the task runs by itself, by ``cron=``, ``every=`` or ``at=``, once a scheduler
+        is up (``ferryman scheduler``).
+
+        Its name is the task's unless given. `options` are those of ``task.options(...)``. Nothing is sent
+        here: schedulers that are started with this code keep Redis in step with it. Raises `InvalidOption`
+        for an expression that is wrong, naming the field, `ConfigurationError` for an unknown zone or a name
+        that is taken, and what `Task.enqueue` does for arguments.
+        """
+        from ferryman.schedules.defining import define
+
+        found = define(
+            self, task, name=name, args=args, kwargs=kwargs, options=options, cron=cron, every=every, at=at,
+            **when,
+        )  # fmt: skip
+        if self.declared.setdefault(found.name, found) != found:
+            raise ConfigurationError(f"schedule {found.name!r} is defined twice; give one of them name='...'")
+        return found
+
+    def cron(
+        self,
+        expression: str,
+        *,
+        name: str | None = None,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        options: JobOptions | None = None,
+        **when: Unpack[ScheduleOptions],
+    ) -> Scheduling:
+        """Run a task by a cron expression: ``@app.cron("30 2 * * mon-fri", tz="Europe/Berlin")``, above a
+        function or above ``@app.task``; as `schedule`.
+        """
+
+        def decorate(fn: Any) -> Any:
+            task = fn if isinstance(fn, Task) else self.task(fn)
+            self.schedule(task, name=name, args=args, kwargs=kwargs, options=options, cron=expression, **when)
+            return task
+
+        return decorate
+
+    def every(
+        self,
+        interval: Span,
+        *,
+        name: str | None = None,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        options: JobOptions | None = None,
+        **when: Unpack[ScheduleOptions],
+    ) -> Scheduling:
+        """Run a task at intervals: ``@app.every("15m")``, above a function or above ``@app.task``; as
+        `schedule`. Intervals are counted from 1970 unless ``anchor=`` is given: ``1h`` is on the hour, UTC.
+        """
+
+        def decorate(fn: Any) -> Any:
+            task = fn if isinstance(fn, Task) else self.task(fn)
+            self.schedule(task, name=name, args=args, kwargs=kwargs, options=options, every=interval, **when)
+            return task
+
+        return decorate
 
     # -- queues and jobs -------------------------------------------------------------------------------------
 

@@ -15,6 +15,23 @@ if TYPE_CHECKING:
     from ferryman.execution import Attempt
 
 
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The firing of a schedule that a job comes from: the frame of a data pipeline's run."""
+
+    schedule: str
+    nominal: datetime
+    """When it was to be by its schedule: neither jitter nor lateness move it. The moment it was asked for, if
+    a person ran it.
+    """
+    previous: datetime | None
+    """The nominal time before it."""
+    next: datetime | None
+    """The nominal time after it."""
+    kind: str
+    """``tick``, ``late`` (made up for after a misfire), ``manual`` or ``backfill``."""
+
+
 @dataclass(slots=True)
 class JobContext:
     """One attempt of a job, seen from inside its task."""
@@ -60,6 +77,17 @@ class JobContext:
     def tags(self) -> tuple[str, ...]:
         """The words that the caller gave it to be found by."""
         return tuple(self.options.get("tags", ()))
+
+    @property
+    def tick(self) -> Tick | None:
+        """The tick that the job comes from; None for a job that no schedule has made."""
+        found: Mapping[str, Any] | None = self.options.get("tick")
+        if found is None:
+            return None
+        times = [found.get(name) for name in ("previous", "next")]
+        previous, following = (None if at is None else datetime.fromtimestamp(at / 1000, UTC) for at in times)
+        nominal = datetime.fromtimestamp(found["at"] / 1000, UTC)
+        return Tick(found["schedule"], nominal, previous, following, found["kind"])
 
     @property
     def enqueued_at(self) -> datetime:

@@ -144,6 +144,12 @@ class WorkerNotFound(FerrymanError, LookupError):
     code = "worker_not_found"
 
 
+class ScheduleNotFound(FerrymanError, LookupError):
+    """There is no schedule of that name."""
+
+    code = "schedule_not_found"
+
+
 class NoResult(FerrymanError):
     """The task keeps no results, so there is nothing to wait for."""
 

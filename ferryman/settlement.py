@@ -76,7 +76,15 @@ def keeps_result_ms(attempt: Attempt) -> int:
 
 
 def _succeeded(attempt: Attempt, value: Any, now_ms: int) -> Settlement:
+    options = attempt.letter.options
+    # Of a schedule's job it stays known for a while how it ended, also where its result is not kept.
+    end_ms = int(options.get("end_ttl", 0) * 1000) if options else 0
     ttl_ms = keeps_result_ms(attempt)
+    if end_ms and not ttl_ms:
+        return _kept(
+            attempt, _record(attempt, results.SUCCEEDED, now_ms), end_ms, end_ms if attempt.made else -1, "ok"
+        )
+    ttl_ms = max(ttl_ms, end_ms)
     history_ms = ttl_ms if attempt.made else -1
     if not ttl_ms:
         return Settlement("ack", history_ms=history_ms) if attempt.made else DONE

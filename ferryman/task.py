@@ -108,6 +108,19 @@ class Registration(Protocol):
     def __call__(self, fn: Callable[P, R], /) -> Task[P, R]: ...
 
 
+class Scheduling(Protocol):
+    """What ``@app.cron(...)`` and ``@app.every(...)`` decorate with: a task, or a function to become one."""
+
+    @overload
+    def __call__(self, task: AsyncTask[P, R], /) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, task: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, task: Task[P, R], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, task: Callable[P, R], /) -> Task[P, R]: ...
+
+
 def is_async(fn: Callable[..., Any]) -> bool:
     """Whether calling `fn` gives a coroutine."""
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)

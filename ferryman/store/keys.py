@@ -39,6 +39,18 @@ they share the tag and so the slot.
 - ``stats:<minute>`` hash: counters per task; with TTL
 - ``durations`` hash: task -> learned run time (microseconds), where the queue's order asks for it
 - ``swept`` string: one sweep at a time for the whole fleet; with TTL
+
+Schedules are kept under the queue that their jobs go to, so that a tick's job and the schedule's advance are
+one step:
+
+- ``schedules`` hash: name -> record (msgpack): what was defined, and what was changed at run time
+- ``ticks`` sorted set: name by the time its next tick is due (ms); paused and ended schedules are not in it
+- ``hands`` hash: name -> ``<version> <next nominal ms> <last nominal ms>``: what a change must know to be
+  carried out
+- ``owed`` hash: name -> nominal ms of a tick that waits for the run before it (``queue_one``)
+- ``overtaken`` set: ids of running jobs that a later tick wants cancelled (``cancel_running``)
+- ``runs:<name>`` list: the last runs, newest first, capped
+- ``fence`` string: the highest token of a leading scheduler that was here; lower ones are refused
 """
 
 from __future__ import annotations
@@ -79,6 +91,12 @@ class QueueKeys:
     swept: str = field(init=False)
     producers: str = field(init=False)
     """What the keys ``producer:<lane>`` begin with."""
+    schedules: str = field(init=False)
+    ticks: str = field(init=False)
+    hands: str = field(init=False)
+    owed: str = field(init=False)
+    overtaken: str = field(init=False)
+    fence: str = field(init=False)
     done: str = field(init=False)
     """Channel: ids of jobs that ended and kept a result, or died."""
     orders: str = field(init=False)
@@ -105,6 +123,9 @@ class QueueKeys:
 
     def producer(self, lane: str) -> str:
         return self.producers + lane
+
+    def runs(self, schedule: str) -> str:
+        return f"{self.stem}runs:{schedule}"
 
     def stats(self, minute: int) -> str:
         return f"{self.stem}stats:{minute}"
@@ -148,3 +169,37 @@ class FleetKeys:
     def answer(self, order_id: str, worker_id: str) -> str:
         """String with TTL: what a worker answered to an order."""
         return f"{self.prefix}:answer:{order_id}:{worker_id}"
+
+    @property
+    def schedules(self) -> str:
+        """Hash: name of a schedule -> its queue."""
+        return f"{self.prefix}:schedules"
+
+    # What schedulers agree on shares a slot of its own. No queue's name has a colon.
+
+    @property
+    def scheduled_queues(self) -> str:
+        """Set: queues that schedules are kept under."""
+        return f"{self.prefix}:{{:scheduler}}:queues"
+
+    @property
+    def leader(self) -> str:
+        """String with TTL: ``<token> <scheduler>``: the scheduler that fires the ticks."""
+        return f"{self.prefix}:{{:scheduler}}:leader"
+
+    @property
+    def leader_token(self) -> str:
+        """String: the last token that was given out; each new leader has a higher one."""
+        return f"{self.prefix}:{{:scheduler}}:token"
+
+    @property
+    def chime(self) -> str:
+        """List, at most one token: what the leading scheduler blocks on; rung when a schedule was changed."""
+        return f"{self.prefix}:{{:scheduler}}:chime"
+
+    @property
+    def vacancy(self) -> str:
+        """List, at most one token, with TTL: what the other schedulers block on; rung by a leader that
+        leaves.
+        """
+        return f"{self.prefix}:{{:scheduler}}:vacancy"
