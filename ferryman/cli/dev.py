@@ -39,7 +39,8 @@ def command(
         ),
     ] = None,
 ) -> None:
-    """Run everything on one machine: a Redis in ./.ferryman, workers, and a restart on each change.
+    """Run everything on one machine: a Redis in ./.ferryman, workers, a scheduler, and a restart on each
+    change.
 
     An app that says where its jobs are kept, or FERRYMAN_URL, goes before ./.ferryman.
 
@@ -58,9 +59,10 @@ def command(
         "--grace",
         str(GRACE_S),
         "--with-parent",
+        "--with-scheduler",
         *words,
     ]
-    # The scheduler and the dashboard are started here, next to the worker.
+    # The dashboard is started here, next to the worker.
     if reload and importlib.util.find_spec("watchfiles") is None:
         stderr_line("no restart on changes: that needs watchfiles (pip install 'ferryman[reload]')")
         reload = False

@@ -44,6 +44,7 @@ Prefix = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most so many.")]
 QueueName = Annotated[str, typer.Argument(metavar="NAME", help="The queue.", show_default=False)]
+ScheduleName = Annotated[str, typer.Argument(metavar="NAME", help="The schedule.", show_default=False)]
 
 
 def app_for(ctx: typer.Context, module: str | None, url: str | None, prefix: str | None) -> Ferryman:

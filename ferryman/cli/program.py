@@ -26,6 +26,8 @@ from ferryman.cli import (
     job,
     jobs,
     queues,
+    scheduler,
+    schedules,
     worker,
     workers,
 )
@@ -131,9 +133,11 @@ def root(
 RUN, LOOK, CARE = "Run", "Look", "Take care"
 app.command("worker", rich_help_panel=RUN)(worker.command)
 app.command("dev", rich_help_panel=RUN)(dev.command)
-# The scheduler and the dashboard join here.
+app.command("scheduler", rich_help_panel=RUN)(scheduler.command)
+# The dashboard joins here.
 app.command("enqueue", cls=enqueue.WaitIsOptional, rich_help_panel=RUN)(enqueue.command)
 app.add_typer(queues.group, name="queues", rich_help_panel=LOOK)
+app.add_typer(schedules.group, name="schedules", rich_help_panel=LOOK)
 app.command("jobs", rich_help_panel=LOOK)(jobs.command)
 app.command("job", rich_help_panel=LOOK)(job.command)
 app.add_typer(workers.group, name="workers", rich_help_panel=LOOK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from ferryman import log
+from ferryman.cli.companion import Companion
 from ferryman.cli.display import stderr_line
 from ferryman.cli.parameters import NeededModule
 from ferryman.cli.typed import seconds
@@ -59,6 +61,9 @@ def command(
     name: Annotated[
         str, typer.Option("--name", help="Workers' names begin with it; default: the host.")
     ] = "",
+    with_scheduler: Annotated[
+        bool, typer.Option("--with-scheduler", help="Fire schedules too, in a process of its own.")
+    ] = False,
     log_level: LogLevel = "info",
     log_format: LogFormat = "auto",
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
@@ -99,7 +104,15 @@ def command(
         log_format=log_format,
     )
     log.configure(log_level, log_format)
-    raise typer.Exit(run_fleet(settings))
+    beside = _scheduler(location, log_level, log_format) if with_scheduler else contextlib.nullcontext()
+    with beside:
+        code = run_fleet(settings)
+    raise typer.Exit(code)
+
+
+def _scheduler(location: str, log_level: str, log_format: str) -> Companion:
+    words = ["scheduler", location, "--with-parent", "--log-level", log_level, "--log-format", log_format]
+    return Companion([sys.executable, "-m", "ferryman", *words], "scheduler")
 
 
 def prepare(location: str) -> str:
