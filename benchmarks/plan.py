@@ -14,6 +14,8 @@ from benchmarks.measurements.flat import VARIANTS as FLAT_VARIANTS
 from benchmarks.measurements.flat import flat
 from benchmarks.measurements.latency import delayed, latency
 from benchmarks.measurements.memory import growth, memory
+from benchmarks.measurements.schedules import VARIANTS as SCHEDULE_VARIANTS
+from benchmarks.measurements.schedules import schedules
 from benchmarks.session import Scale, Session
 from benchmarks.systems.base import System
 
@@ -188,6 +190,27 @@ MEASUREMENTS: dict[str, Measurement] = {
             headline="jobs_per_s",
             more_is_better=True,
             fits=lambda system: system.delays,
+            default=("ferryman",),
+        ),
+        Measurement(
+            name="schedules",
+            title="Lateness of schedules' ticks",
+            note="Few: twenty schedules, each once a second; many: the same among 100,000; storm: 10,000 due "
+            "at the same moment. From the due moment to the enqueue, by the server's clock.",
+            run=lambda session, system, variant, _: schedules(session, system, variant),
+            variants=lambda _: SCHEDULE_VARIANTS,
+            columns=(
+                Column("late_p50_ms", "late p50 ms", 1, spread=True),
+                Column("late_p99_ms", "late p99 ms", 1, spread=True),
+                Column("late_max_ms", "worst ms", 1),
+                Column("samples", "ticks/run"),
+                Column("schedules", "schedules"),
+                Column("ticks_per_s", "ticks/s"),
+                Column("scheduler_us", "scheduler CPU us/tick"),
+                Column("redis_us", "Redis CPU us/tick"),
+            ),
+            headline="late_p99_ms",
+            more_is_better=False,
             default=("ferryman",),
         ),
         Measurement(

@@ -17,6 +17,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
+from ferryman.schedules.sync import sync
 from ferryman.testing import attach, inline
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -134,3 +135,16 @@ def test_the_example_of_tests_passes_as_a_reader_would_run_it() -> None:
     )  # fmt: skip
     assert "4 passed" in done.stdout, done.stdout + done.stderr
     assert "test_quickstart" not in sys.modules
+
+
+def test_schedules(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    module = example("schedules", monkeypatch)
+    with attach(module.app) as kit:
+        module.app.store.drive(sync(module.app, "code:schedules", module.app.declared))
+        module.main()
+        enqueued = capsys.readouterr().out.splitlines()
+        assert len(enqueued) == 5
+        runs = kit.drain("billing").runs
+        assert all(str(run.value).startswith("billed ") for run in runs)
+        module.main()
+        assert capsys.readouterr().out == ""
