@@ -16,7 +16,7 @@ logger = logging.getLogger("ferryman.scheduler")
 
 def cancel_overtaken(app: Ferryman, queue: str, local: str) -> None:
     """Have a job cancelled, whether it waits or runs. Raises `StoreUnavailable`; then it is tried again."""
-    job: Any = Job(app, local, queue)
+    job = Job[Any](app, local, queue)
     try:
         job.cancel(running=True)
     except StoreUnavailable:

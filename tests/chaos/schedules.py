@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from ferryman import Ferryman
 
 app = Ferryman()
@@ -10,6 +12,13 @@ app = Ferryman()
 @app.task(name="note", result_ttl=600)
 def note() -> int:
     return 1
+
+
+@app.task(name="linger")
+def linger() -> None:
+    """Runs until it is cancelled."""
+    while True:
+        time.sleep(0.02)
 
 
 for _number in range(5):

@@ -143,6 +143,27 @@ def test_a_worker_with_a_scheduler_fires_ticks_and_starts_the_scheduler_again_wh
     app.close()
 
 
+def test_a_tick_that_cancels_what_runs_ends_it_in_its_worker(server: RedisServer, prefix: str) -> None:
+    app = Ferryman(server.url, prefix=prefix)
+    app.task(name="linger")(lambda: None)
+    app.schedules.add(
+        "linger", name="newest", every="2s", overlap="cancel_running", options={"queue": "long"}
+    )
+    with Fleet(
+        server.url, prefix, "tests.chaos.schedules:app", queues="long", words=["--with-scheduler"]
+    ) as fleet:
+
+        def outcomes() -> list[str]:
+            return [run.outcome for run in app.schedules.history("newest")]
+
+        wait_until(lambda: outcomes().count("cancelled") >= 2, 60, lambda: f"{outcomes()}\n{fleet.output()}")
+        assert set(outcomes()) <= {"cancelled", "running", "queued"}
+        app.schedules.remove("newest")
+        fleet.send(signal.SIGTERM)
+        fleet.send(signal.SIGTERM)
+    app.close()
+
+
 def _succeeded(app: Ferryman) -> bool:
     try:
         return any(run.outcome == "succeeded" for run in app.schedules.history("second-0"))
