@@ -18,6 +18,10 @@ import pytest
 
 from ferryman import Durability, Ferryman, NotDurable
 from ferryman.errors import StoreDenied
+from ferryman.scheduler.clock import ServerClock
+from ferryman.scheduler.engine import Engine
+from ferryman.scheduler.lease import Lease
+from ferryman.schedules.sync import sync
 from ferryman.worker.inprocess import InProcessWorker
 from tests.support.access import Access, Certificates
 from tests.support.cluster import Cluster
@@ -350,3 +354,27 @@ def test_replicas_that_do_not_confirm_are_told_to_the_caller_and_a_second_call_e
     again = careful.options(id=job_id.partition("@")[0]).enqueue(2)
     assert again.id == job_id
     assert len(shop.app.queue("plain")) == 7
+
+
+def test_schedules_tick_whatever_slot_their_queue_is_in(group: Any, prefix: str) -> None:
+    app = Ferryman(url_of(group), prefix=prefix, patience_s=PATIENCE_S)
+    app.task(name="note")(lambda: None)
+    for name in ("one", "two", "three"):
+        app.schedule("note", name=name, every="1s", grace="5m", options={"queue": f"clock-{name}"})
+    app.store.drive(sync(app, "code:test", app.declared))
+    engine = Engine(app, app.store.link(), Lease(app.store.fleet_keys, "only", 5000), ServerClock())
+
+    def fired(queue: str) -> bool:
+        engine.turn()
+        return len(app.queue(queue)) > 1
+
+    for name in ("one", "two", "three"):
+        wait_until(lambda name=name: fired(f"clock-{name}"), PATIENCE_S)  # type: ignore[misc]
+    app.schedules.edit("one", options={"queue": "clock-four"})
+    engine.bell_rang()
+    wait_until(lambda: fired("clock-four"), PATIENCE_S)
+    jobs = [job.local for queue in ("clock-one", "clock-four") for job in app.queue(queue).jobs()]
+    assert len(jobs) == len(set(jobs)), "no second twice, in whichever queue"
+    assert app.schedules.run_now("two").state == "queued"
+    assert app.schedules.history("one")[0].outcome == "queued"
+    app.close()
