@@ -22,6 +22,6 @@ if held then
     return { now_ms(), 0, math.max(redis.call('PTTL', leader), 1) }
   end
 end
-local number = redis.call('INCR', token)
+local number = redis.call('INCRBY', token, 1)
 redis.call('SET', leader, string.format('%.0f', number) .. ' ' .. scheduler, 'PX', lease)
 return { now_ms(), number, tonumber(lease) }

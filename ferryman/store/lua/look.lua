@@ -31,8 +31,9 @@ end
 local after = redis.call('ZRANGE', ticks, skip + #names, skip + #names, 'WITHSCORES')[2] or false
 local waiting, late = {}, {}
 if skip == 0 then
-  local scanned = redis.call('HSCAN', owed, 0, 'COUNT', 500)
-  waiting = scanned[2]
+  if redis.call('HLEN', owed) > 0 then
+    waiting = redis.call('HRANDFIELD', owed, 500, 'WITHVALUES')
+  end
   if redis.call('SCARD', overtaken) > 0 then
     late = redis.call('SRANDMEMBER', overtaken, 500)
   end

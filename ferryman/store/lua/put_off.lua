@@ -11,12 +11,12 @@ local ticks, fence = KEYS[1], KEYS[2]
 if deposed(fence, tonumber(ARGV[1])) then
   return 0
 end
-local later = string.format('%.0f', now_ms() + tonumber(ARGV[2]))
+local later = now_ms() + tonumber(ARGV[2])
 local count = 0
 for i = 3, #ARGV, 2 do
   local due = redis.call('ZSCORE', ticks, ARGV[i])
   if due and tonumber(due) == tonumber(ARGV[i + 1]) then
-    redis.call('ZADD', ticks, later, ARGV[i])
+    redis.call('ZADD', ticks, string.format('%.0f', later), ARGV[i])
     count = count + 1
   end
 end

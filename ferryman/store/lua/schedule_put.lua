@@ -28,6 +28,6 @@ if due == '' then
   redis.call('ZREM', ticks, name)
   redis.call('HDEL', owed, name)
 else
-  redis.call('ZADD', ticks, due, name)
+  redis.call('ZADD', ticks, string.format('%.0f', due), name)
 end
 return 1

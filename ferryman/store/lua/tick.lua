@@ -66,7 +66,7 @@ local function place(id, envelope, priority, cost)
     new_ids[#new_ids + 1] = id
     return
   end
-  local order = redis.call('INCR', seq)
+  local order = redis.call('INCRBY', seq, 1)
   local base = -(tonumber(priority) or 0) * 4398046511104 -- 2^42, as enqueue does
   if cost ~= '' then
     base = base + math.min(math.floor(tonumber(cost)), 67108863) * 65536
