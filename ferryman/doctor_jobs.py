@@ -7,44 +7,7 @@ from typing import Any
 from ferryman.doctor_probe import Finding, Probe, bytes_text, counted
 from ferryman.errors import StoreError, StoreUnavailable
 from ferryman.queue import QueueInfo
-<<<<<<< HEAD
 from ferryman.store import layout
-=======
-from ferryman.store import Durability, scripts, transitions
-from ferryman.store.keys import QueueKeys
-
-_TRIED = (
-    ("SET", "seq", "1", "EX", "60"), ("GET", "seq"), ("GETRANGE", "seq", "0", "1"),
-    ("INCRBY", "seq", "1"), ("EXISTS", "seq"),
-    ("EXPIRE", "seq", "60"), ("PEXPIRE", "seq", "60000"), ("PTTL", "seq"), ("PERSIST", "seq"),
-    ("HSET", "tries", "x", "1"), ("HGET", "tries", "x"), ("HMGET", "tries", "x"), ("HGETALL", "tries"),
-    ("HEXISTS", "tries", "x"), ("HINCRBY", "tries", "x", "1"), ("HLEN", "tries"), ("HRANDFIELD", "tries"),
-    ("HDEL", "tries", "y"), ("HSETNX", "tries", "x", "1"),
-    ("LPUSH", "bell", "x"), ("RPUSH", "bell", "x"), ("LLEN", "bell"), ("LRANGE", "bell", "0", "-1"),
-    ("LREM", "bell", "1", "y"), ("LTRIM", "bell", "0", "5"), ("BLPOP", "bell", "1"),
-    ("SADD", "ghosts", "x"), ("SCARD", "ghosts"), ("SISMEMBER", "ghosts", "x"), ("SMEMBERS", "ghosts"),
-    ("SMISMEMBER", "ghosts", "x"), ("SRANDMEMBER", "ghosts"), ("SREM", "ghosts", "y"),
-    ("ZADD", "delayed", "1", "x"), ("ZCARD", "delayed"), ("ZCOUNT", "delayed", "0", "1"),
-    ("ZMSCORE", "delayed", "x"), ("ZRANGE", "delayed", "0", "-1"), ("ZREVRANGE", "delayed", "0", "-1"),
-    ("ZRANGEBYSCORE", "delayed", "0", "1"), ("ZSCORE", "delayed", "x"), ("ZREM", "delayed", "y"),
-    ("ZREMRANGEBYSCORE", "delayed", "5", "6"),
-    ("ZPOPMIN", "delayed"), ("PUBLISH", "done", "x"), ("DEL", "tries"), ("UNLINK", "ghosts"),
-)  # fmt: skip
-"""Each command on a key or channel of a queue that nobody else has."""
-
-_OTHERS = (
-    ("TIME",), ("SCRIPT LOAD", "return 1"), ("EVALSHA", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db", "0"),
-    ("SUBSCRIBE",), ("CLIENT ID",), ("CLIENT UNBLOCK", "0"),
-)  # fmt: skip
-"""What needs no key. The digest is that of ``return 1``."""
-
-_OF_KIND = {"cluster": (("CLUSTER SLOTS",), ("ASKING",)), "sentinel": (("ROLE",),)}
-_OF_DURABILITY = {"replicated": (("WAIT", "0", "1"),), "fsync": (("WAITAOF", "0", "0", "1"),)}
-"""What some settings need besides."""
-
-COMMANDS = frozenset(words[0].split()[0] for words in (*_TRIED, *_OTHERS)) | {"PING", "UNSUBSCRIBE"}
-"""Every command that Ferryman needs, those inside its scripts included."""
->>>>>>> 415b4f3 (Scripts of schedules keep the house rules for scripts)
 
 _OLD_S = 300
 _MANY = 1_000_000

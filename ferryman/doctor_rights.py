@@ -17,7 +17,7 @@ from ferryman.store.keys import QueueKeys
 _TRIED = (
     ("SET", "seq", "1", "EX", "60"), ("GET", "seq"), ("GETRANGE", "seq", "0", "1"),
     ("INCRBY", "seq", "1"), ("EXISTS", "seq"),
-    ("EXPIRE", "seq", "60"), ("PEXPIRE", "seq", "60000"), ("PERSIST", "seq"),
+    ("EXPIRE", "seq", "60"), ("PEXPIRE", "seq", "60000"), ("PTTL", "seq"), ("PERSIST", "seq"),
     ("HSET", "tries", "x", "1"), ("HGET", "tries", "x"), ("HMGET", "tries", "x"), ("HGETALL", "tries"),
     ("HEXISTS", "tries", "x"), ("HINCRBY", "tries", "x", "1"), ("HLEN", "tries"), ("HRANDFIELD", "tries"),
     ("HDEL", "tries", "y"), ("HSETNX", "tries", "x", "1"),

@@ -12,7 +12,8 @@ from ferryman import Ferryman, Job, Queue, Task
 
 WITHOUT_IO = {
     Ferryman: {
-        "around_enqueue", "around_run", "cron", "every", "get_task", "schedule", "invalid_call", "job", "on_shutdown", "on_startup",
+        "around_enqueue", "around_run", "cron", "every", "get_task", "schedule", "invalid_call",
+        "job", "on_shutdown", "on_startup",
         "queue", "queue_order", "shards_of", "task", "task_for",
     },
     Task: {"around_enqueue", "around_run", "options"},
