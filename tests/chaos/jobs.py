@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ferryman import Ferryman, Retry, current_job
+from ferryman import Ferryman, Retry, Snooze, current_job
 from tests.support.history import Recorder
 
 HISTORY = "FERRYMAN_CHAOS_HISTORY"
@@ -31,6 +31,8 @@ class Tasks:
         self.value = self._register(app, value, result_ttl=600)
         self.gated = self._register(app, gated)
         self.unsteady = self._register(app, unsteady, retry=Retry(3, delay=0.05))
+        self.doomed = self._register(app, doomed, retry=None)
+        self.drowsy = self._register(app, drowsy)
         self._register(app, segfault)
         self._register(app, leave)
         self._register(app, kill_itself)
@@ -87,6 +89,24 @@ def unsteady(number: int) -> None:
         raise ValueError("the first attempt always fails")
     _start(number)
     _finish(number)
+
+
+def doomed(number: int) -> None:
+    """Do its work, and fail nevertheless, for good."""
+    _start(number)
+    _finish(number)
+    raise ValueError("this job always fails")
+
+
+def drowsy(number: int, marks: str) -> None:
+    """Ask for another turn, once; `marks` is a folder to remember that in."""
+    try:
+        os.close(os.open(os.path.join(marks, str(number)), os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        _start(number)
+        _finish(number)
+    else:
+        raise Snooze(0.05)
 
 
 # -- harm ----------------------------------------------------------------------------------------------------

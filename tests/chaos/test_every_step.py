@@ -60,7 +60,7 @@ def direct(server: RedisServer, prefix: str) -> Iterator[Store]:
 
 
 class Stage:
-    """A queue with a job in every place, and its state after the step was taken once with nothing in its way."""
+    """A queue with a job in every place, and its state after the step was taken once, undisturbed."""
 
     def __init__(self, direct: Store, client: redis.Redis, sample: str) -> None:
         self._client = client
@@ -108,7 +108,8 @@ def work_off(store: Store, client: redis.Redis, keys: QueueKeys) -> list[str]:
     """All leases have lapsed; another worker looks for lost ones and runs whatever there is; the ids that it
     ran.
     """
-    client.zadd(keys.workers, dict.fromkeys(client.zrange(keys.workers, 0, -1), 1))
+    raw: Any = client
+    raw.zadd(keys.workers, dict.fromkeys(raw.zrange(keys.workers, 0, -1), 1))
     client.delete(keys.swept)
     store.run(inspection.pause(keys, ""))
     store.run(transitions.register(keys, "zoe", 60_000))
@@ -116,7 +117,7 @@ def work_off(store: Store, client: redis.Redis, keys: QueueKeys) -> list[str]:
         step = transitions.recover(keys, holder, forced=False, limit=9, window_ms=60_000, running=None)
         assert store.run(step).left == 0
     for place in (keys.dead, keys.delayed, keys.retries):
-        waiting = [local.decode() for local in client.zrange(place, 0, -1)]
+        waiting = [local.decode() for local in raw.zrange(place, 0, -1)]
         assert store.run(inspection.revive(keys, waiting)) == waiting
     ran = []
     while fetched := [local.decode() for local in store.run(transitions.fetch(keys, "zoe", 4)).ids]:
@@ -133,7 +134,7 @@ def work_off(store: Store, client: redis.Redis, keys: QueueKeys) -> list[str]:
 def test_a_connection_broken_at_any_moment_of_any_step_is_as_if_nothing_had_been(
     sample: str, moment: Moment, face: str, proxy: Proxy, direct: Store, client: redis.Redis
 ) -> None:
-    """Or it is reported, where a repetition would do harm: then nobody repeats it, and what it did is found."""
+    """Or it is reported, where a repetition would do harm: then what it did is found by asking."""
     stage = Stage(direct, client, sample)
     store = Store(proxy.url, prefix=direct.prefix, timeout_s=10, patience_s=10)
     fault = proxy.strike(moment, stage.picks)

@@ -10,9 +10,9 @@ Requests are understood (RESP arrays), so a fault strikes the n-th command that 
 reply that is lost is the one to that command. One thread a connection. Not for subscriptions, whose messages
 answer no request.
 
-It is also a network that can be cut one way or both, or be slow: `toward_server` and `toward_client` are gates
-that everything passes. What waits at a shut gate goes on when it opens again, as TCP would send it again: also a
-request whose sender has given up long ago.
+It is also a network that can be cut one way or both, or be slow: `toward_server` and `toward_client` are
+gates that everything passes. What waits at a shut gate goes on when it opens again, as TCP would send it
+again: also a request whose sender has given up long ago.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ Predicate = Callable[[Command], bool]
 Kind = Literal["refuse", "lose reply", "black hole", "hold", "deliver"]
 Moment = Literal["before", "between", "after"]
 MOMENTS: tuple[Moment, ...] = ("before", "between", "after")
-"""Of a step: before the server has the request, after it was carried out and before the reply, after the reply.
-"""
+"""Of a step: before the server has the request, after it was carried out and before the reply, after that."""
 _KIND_OF: dict[Moment, Kind] = {"before": "refuse", "between": "lose reply", "after": "deliver"}
 
 

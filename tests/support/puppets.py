@@ -36,7 +36,7 @@ class Puppets:
         )
 
     def play(self, url: str, prefix: str, sample: str) -> int:
-        """Have a puppet take the step `SAMPLES[sample]` on the queue `q`; its exit code, or minus its signal."""
+        """Have a puppet take the step `SAMPLES[sample]` on the queue `q`; its exit code, or -signal."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([url, prefix, sample]) + "\n")
