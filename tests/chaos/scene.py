@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +88,18 @@ class Scene:
 
     # -- fleets ----------------------------------------------------------------------------------------------
 
-    def fleet(self, *, url: str = "", ready: bool = True, **options: Any) -> Fleet:
+    def fleet(
+        self,
+        *,
+        url: str = "",
+        ready: bool = True,
+        environment: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Fleet:
         """Start a fleet, and wait until each of its processes has a lease."""
         options.setdefault("queues", self.queue)
-        fleet = Fleet(url or self.url, self.prefix, MODULE, environment={HISTORY: str(self.path)}, **options)
+        told = {HISTORY: str(self.path), **(environment or {})}
+        fleet = Fleet(url or self.url, self.prefix, MODULE, environment=told, **options)
         if ready:
             try:
                 self.wait_ready(fleet)

@@ -1,4 +1,4 @@
-"""Fault schedules: what is done to whom and when, as values and as text, made from a seed, shrunk when they fail.
+"""Fault schedules: what is done to whom and when, as values and as text, from a seed, shrunk when they fail.
 
     schedule = draw(seed=7, count=6)
     print(schedule)                     # one fault a line, as in "at 1.250s stop machine 1 for 2.500s"
@@ -10,13 +10,14 @@ Nothing here touches a process: `tests/chaos/arena.py` carries a schedule out.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 What = Literal[
     "kill", "stop", "cut", "lose requests", "lose replies", "partition", "partition up", "partition down",
@@ -64,7 +65,7 @@ JUMPS_S = (-86_400, -3600, -5, 5, 3600, 86_400)
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault. `at_s` counts from the schedule's begin; with `runs`, it waits for so many starts of jobs."""
+    """One fault. `at_s` counts from the schedule's begin; with `runs`, it waits for so many starts."""
 
     what: What
     target: Target
@@ -78,7 +79,7 @@ class Fault:
 
     def __str__(self) -> str:
         words = [f"after {self.runs} runs" if self.runs else f"at {self.at_s:.3f}s", self.what, self.target]
-        if self.target != "server" and self.target != "producer":
+        if self.target not in {"server", "producer"}:
             words.append(str(self.number))
         if self.for_s:
             words.append(f"for {self.for_s:.3f}s")
@@ -116,7 +117,7 @@ def parse(text: str) -> Schedule:
 
     Raises `ValueError` for a line that is no fault.
     """
-    faults = []
+    faults: list[Fault] = []
     for line in re.split(r"[;\n]", text):
         words = line.partition("#")[0].strip()
         if not words:
@@ -124,7 +125,7 @@ def parse(text: str) -> Schedule:
         match = _LINE.fullmatch(words)
         if match is None:
             raise ValueError(f"not a fault: {words!r}")
-        found = match.groupdict()
+        found: dict[str, Any] = match.groupdict()
         faults.append(
             Fault(
                 found["what"],
@@ -159,7 +160,7 @@ def draw_one(chance: random.Random, shapes: dict[What, Shape] = SHAPES) -> Fault
 
 
 def chosen(drawn: Callable[[int], Schedule], seed: int) -> Schedule:
-    """The schedule to carry out: the one drawn from `seed`, or from ``FERRYMAN_CHAOS_SEED``, or the very text in
+    """The schedule to carry out: the one drawn from `seed`, or from ``FERRYMAN_CHAOS_SEED``, or the text in
     ``FERRYMAN_CHAOS_SCHEDULE``.
     """
     text = os.environ.get("FERRYMAN_CHAOS_SCHEDULE")
@@ -175,8 +176,8 @@ def shrink(
 ) -> Schedule:
     """The smallest part of a failing schedule, in the same order, that was still seen to fail.
 
-    Delta debugging (Zeller and Hildebrandt, 2002): leave out ever smaller pieces for as long as the rest fails.
-    No new trial begins after `budget_s` seconds; what was found by then is returned.
+    Delta debugging (Zeller and Hildebrandt, 2002): leave out ever smaller pieces for as long as the rest
+    fails. No new trial begins after `budget_s` seconds; what was found by then is returned.
     """
     deadline = clock() + budget_s
     faults, pieces = list(schedule), 2
@@ -196,5 +197,5 @@ def shrink(
 
 def _without_a_piece(faults: Sequence[Fault], pieces: int) -> Iterator[list[Fault]]:
     bounds = [len(faults) * piece // pieces for piece in range(pieces + 1)]
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in itertools.pairwise(bounds):
         yield [*faults[:first], *faults[last:]]

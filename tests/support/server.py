@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -143,6 +144,15 @@ class RedisServer:
         """SIGCONT after `pause`."""
         os.kill(self.pid, signal.SIGCONT)
 
+    def fill_disk(self) -> None:
+        """No file of this server may grow any more, as on a disk that is full. Needs no privilege."""
+        largest = max(path.stat().st_size for path in self.directory.rglob("*") if path.is_file())
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+
+    def free_disk(self) -> None:
+        """There is room again. A server that wrote with `appendfsync always` has ended by then."""
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
     def restart(self) -> None:
         """Start again on the same socket, port and directory; whatever still runs is killed first."""
         self.kill()
@@ -195,7 +205,12 @@ class RedisServer:
         # tests.
         with open(self.directory / "log", "wb") as log:
             self._process = subprocess.Popen(
-                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                restore_signals=False,  # SIGXFSZ stays ignored: see `fill_disk`
             )
         _guard.tell(f"+{self._process.pid}")
 
