@@ -34,6 +34,7 @@ class Tasks:
         self.unsteady = self._register(app, unsteady, retry=Retry(3, delay=0.05))
         self.doomed = self._register(app, doomed, retry=None)
         self.drowsy = self._register(app, drowsy)
+        self.overrun = self._register(app, overrun, timeout=0.3, retry=None)
         self._register(app, segfault)
         self._register(app, leave)
         self._register(app, kill_itself)
@@ -97,6 +98,16 @@ def doomed(number: int) -> None:
     _start(number)
     _finish(number)
     raise ValueError("this job always fails")
+
+
+def overrun(number: int) -> None:
+    """Work until told that the time is over."""
+    _start(number)
+    try:
+        while True:
+            time.sleep(0.01)
+    finally:
+        _finish(number)
 
 
 def drowsy(number: int, marks: str) -> None:

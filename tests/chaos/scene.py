@@ -181,6 +181,9 @@ class Scene:
 class Load:
     """A producer that keeps some jobs waiting, however fast they are worked off, until it is told to stop."""
 
+    pause_s = 0.01
+    """Between two looks at the backlog."""
+
     def __init__(
         self,
         scene: Scene,
@@ -206,14 +209,17 @@ class Load:
             while not self._stop.is_set():
                 try:
                     if self._scene.app.queue(self._scene.queue).info().queued < self._backlog:
-                        self._scene.enqueue(self._task, [self._arguments(self._random) for _ in range(10)])
-                        self._scene.enqueue_one(self._task, *self._arguments(self._random))
-                    self._stop.wait(0.01)
+                        self._produce()
+                    self._stop.wait(self.pause_s)
                 except StoreError as error:
                     self.refused.append(error)
                     self._stop.wait(0.02)
         except BaseException as error:  # noqa: BLE001 (the test's thread raises it)
             self._failure = error
+
+    def _produce(self) -> None:
+        self._scene.enqueue(self._task, [self._arguments(self._random) for _ in range(10)])
+        self._scene.enqueue_one(self._task, *self._arguments(self._random))
 
     def stop(self) -> None:
         """No more jobs. Raises what the producer met and did not expect."""

@@ -12,7 +12,7 @@ import itertools
 import os
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -178,21 +178,26 @@ def unexplained(history: History, *, unacknowledged_ns: int = S, lease_ns: int =
     for kill in history.kills:
         killed.setdefault(kill.pid, []).append((kill.began_ns, kill.gone_ns))
     silent = _long_silences(history, lease_ns)
+    found = set()
+    for before, after in repetitions(history):
+        spans = [*killed.get(before.pid, ()), *silent.get(before.pid, ()), *silent.get(0, ())]
+        if not any(
+            before.started_ns <= ended
+            and after.started_ns >= began
+            and (before.finished_ns is None or before.finished_ns > began - unacknowledged_ns)
+            for began, ended in spans
+        ):
+            found.add(after.number)
+    return found
+
+
+def repetitions(history: History) -> Iterator[tuple[Run, Run]]:
+    """Each run that was not its job's first, after the one before it."""
     by_number: dict[int, list[Run]] = {}
     for run in history.runs:
         by_number.setdefault(run.number, []).append(run)
-    found = set()
-    for number, runs in by_number.items():
-        for before, after in itertools.pairwise(runs):
-            spans = [*killed.get(before.pid, ()), *silent.get(before.pid, ()), *silent.get(0, ())]
-            if not any(
-                before.started_ns <= ended
-                and after.started_ns >= began
-                and (before.finished_ns is None or before.finished_ns > began - unacknowledged_ns)
-                for began, ended in spans
-            ):
-                found.add(number)
-    return found
+    for runs in by_number.values():
+        yield from itertools.pairwise(runs)
 
 
 def _long_silences(history: History, lease_ns: int) -> dict[int, list[tuple[int, int]]]:
