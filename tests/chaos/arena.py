@@ -144,8 +144,8 @@ class Arena:
         clocks: bool = False,
         **settings: Any,
     ) -> None:
-        """`clocks` puts the machines under libfaketime, so that their clocks can jump. Not together with SIGSTOP: a
-        timed wait that it interrupts was seen not to end any more under libfaketime 0.9.10.
+        """`clocks` puts the machines under libfaketime, so that their clocks can jump. Not together with
+        SIGSTOP: supervisors stopped under libfaketime 0.9.10 were seen to beat no more when they went on.
         """
         self.outcomes: list[Outcome] = []
         self.machines: list[Machine] = []

@@ -1,8 +1,9 @@
 """Mixed load and random faults for as long as one likes: ``make soak MINUTES=20``.
 
-Jobs that are fast, slow, failing, delayed, prioritised, async or out of time run on two machines, while faults of
-every kind strike at random. At the end everything is worked off and judged, from the history outside of Redis:
-nothing lost, nothing run again without cause, no memory that grows. The report has a table by fault and a picture.
+Jobs that are fast, slow, failing, delayed, prioritised, async or out of time run on two machines, while
+faults of every kind strike at random. At the end everything is worked off and judged, from the history
+outside of Redis: nothing lost, nothing run again without cause, no memory that grows. The report has a table by
+fault and a picture.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tests.support.history import History, S
 
 MB = 1024 * 1024
 SAMPLE_S = 2.0
-SETTINGS = {"dead_limit": 200}
+DEAD_LIMIT = 200
 PROMISES = {
     "kill worker": "its jobs run again at once, charged no attempt",
     "kill supervisor": "its workers end in good order; another starts",
@@ -131,7 +132,7 @@ class Samples:
 
 
 def grown(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The median of the second and of the last fifth of a measurement: what it was when all was warm, and is."""
+    """The median of the second and of the last fifth of a measurement: when all was warm, and at the end."""
     values = [value for _, value in points]
     fifth = max(len(values) // 5, 1)
     return statistics.median(values[fifth : 2 * fifth] or values), statistics.median(values[-fifth:])
@@ -162,7 +163,7 @@ def kind_of(outcome: Outcome) -> str:
 
 
 def blamed(outcomes: Sequence[Outcome], moments: Sequence[tuple[int, int]]) -> dict[str, int]:
-    """For each kind of fault, of how many of these (moment, process) it was the last that may be the reason."""
+    """For each kind of fault, of how many of these (moment, process) it was the last possible reason."""
     found: dict[str, int] = {}
     for at, pid in moments:
         suspects = [one for one in outcomes if one.began_ns <= at and (not one.pids or pid in one.pids)]
@@ -174,7 +175,7 @@ def blamed(outcomes: Sequence[Outcome], moments: Sequence[tuple[int, int]]) -> d
 def run(minutes: float, seed: int, report: Path, directory: Path) -> list[str]:
     """Soak; what must not have happened and did. Writes ``soak.md`` and ``soak.svg`` into `report`."""
     chance = random.Random(seed)
-    with Arena(directory, f"soak-{secrets.token_hex(4)}", **SETTINGS) as arena:
+    with Arena(directory, f"soak-{secrets.token_hex(4)}", dead_limit=DEAD_LIMIT) as arena:
         begin_ns, begin = time.monotonic_ns(), time.monotonic()
         with Samples(arena) as samples:
             with Mixed(arena.scene, seed) as load:
@@ -226,19 +227,15 @@ def _write(
         Series("memory of the largest process", "MB", samples.worker_mb, "#9467bd"),
     ]
     again = sum(1 for _ in judge.repetitions(history))
+    causeless = len(judge.unexplained(history, lease_ns=int(LEASE_S * S)))
+    redis_warm, redis_last = grown(samples.redis_mb)
+    worker_warm, worker_last = grown(samples.worker_mb)
     summary = (
-        f"{seconds / 60:.0f} minutes (seed {seed}): {len(history.accepted)} jobs accepted, {len(outcomes)} faults, "
-        f"{len(judge.lost(history))} lost, {again} runs repeated, "
-        f"{len(judge.unexplained(history, lease_ns=int(LEASE_S * S)))} of them without cause; "
-        f"{refused} calls refused to the producer. "
-        + "; ".join(
-            f"memory of {name} {warm:.1f} MB when warm, {last:.1f} MB at the end"
-            for name, (warm, last) in (
-                ("Redis", grown(samples.redis_mb)),
-                ("the largest process", grown(samples.worker_mb)),
-            )
-        )
-        + "."
+        f"{seconds / 60:.0f} minutes (seed {seed}): {len(history.accepted)} jobs accepted, "
+        f"{len(outcomes)} faults, {len(judge.lost(history))} lost, {again} runs repeated, {causeless} of "
+        f"them without cause; {refused} calls refused to the producer. Memory of Redis {redis_warm:.1f} MB "
+        f"when warm, {redis_last:.1f} MB at the end; of the largest process {worker_warm:.1f} and "
+        f"{worker_last:.1f} MB."
     )
     heads = ["fault", "promise", "times", "recovery p50", "most", "lost", "ran again"]
     lines = [heads, ["---"] * len(heads), *by_kind(outcomes, history)]
