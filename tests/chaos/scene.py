@@ -33,12 +33,21 @@ def seed_of(default: int) -> int:
 class Scene:
     """One test's app, tasks and history, on one queue."""
 
-    def __init__(self, url: str, prefix: str, directory: Path, queue: str = "default") -> None:
+    def __init__(
+        self,
+        url: str,
+        prefix: str,
+        directory: Path,
+        queue: str = "default",
+        *,
+        patience_s: float = 10.0,
+        **settings: Any,
+    ) -> None:
         self.url = url
         self.prefix = prefix
         self.path = directory / "history"
         self.queue = queue
-        self.app = Ferryman(url, prefix=prefix, patience_s=10.0)
+        self.app = Ferryman(url, prefix=prefix, patience_s=patience_s, **settings)
         self.tasks = Tasks(self.app, self.path)
         self._numbers = itertools.count(1)
 
