@@ -2,8 +2,8 @@
 
 Jobs that are fast, slow, failing, delayed, prioritised, async or out of time run on two machines, while
 faults of every kind strike at random. At the end everything is worked off and judged, from the history
-outside of Redis: nothing lost, nothing run again without cause, no memory that grows. The report has a table by
-fault and a picture.
+outside of Redis: nothing lost, nothing run again without cause, no memory that grows. The report has a table
+by fault and a picture.
 """
 
 from __future__ import annotations

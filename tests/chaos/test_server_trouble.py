@@ -120,7 +120,7 @@ def test_a_full_server_refuses_producers_and_the_workers_go_on(
 def test_a_machine_that_dies_while_the_server_is_full_is_missed_all_the_same(
     lonely: Scene, own_server: RedisServer
 ) -> None:
-    """What a worker says of itself for people to read finds no room then; everybody must look all the same."""
+    """What a worker says of itself for people to read finds no room then; lost workers are found."""
     with (
         own_server.client() as admin,
         lonely.fleet(lease_s=1, crash_limit=100) as doomed,
