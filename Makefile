@@ -1,15 +1,17 @@
 # Everything that is done often. `make` alone explains itself. Needs make and Python 3.11 or newer, nothing else.
 
-# Variables a caller may set: PYTHON (what .venv is made with), ARGS (passed on to pytest, the demo or the benchmarks).
+# Variables a caller may set: PYTHON (what .venv is made with), ARGS (passed on to pytest, the demo, the benchmarks or the
+# soak), MINUTES (how long the soak goes on).
 PYTHON ?=
 ARGS ?=
+MINUTES ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test coverage check lint format types imports links spelling dependencies duplicates bench model docs clean
+.PHONY: help setup demo test coverage check lint format types imports links spelling dependencies duplicates bench model soak docs clean
 
 help: ## Show this list
 	@echo 'Ferryman: make <target>'
@@ -60,6 +62,9 @@ bench: $(VENV)/dev.stamp ## Measure (ARGS='--help' shows what can be measured)
 
 model: $(VENV)/dev.stamp ## Look at every run of the protocol's model (needs spin and gcc)
 	@FERRYMAN_REQUIRE_SPIN=1 $(BIN)/pytest tests/integration/test_model.py $(ARGS)
+
+soak: $(VENV)/dev.stamp ## Mixed load and random faults for MINUTES=3, with a report in build/soak (ARGS='--help')
+	@$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES) $(ARGS)
 
 docs: $(VENV)/docs.stamp ## Build the documentation into site/
 	@$(BIN)/mkdocs build --strict

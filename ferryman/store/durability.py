@@ -98,6 +98,8 @@ class Durability:
 
     def missing(self, reply: Any) -> str:
         """What the reply to `request` falls short of; empty if of nothing."""
+        if isinstance(reply, Exception):  # the server became a replica while it waited, or before it could
+            return f"it would not wait for the confirmation: {reply}"
         on_disk, replicas = (True, reply) if self.level == "replicated" else (reply[0] >= 1, reply[1])
         within = f"within {self.timeout_s:g} s"
         if not on_disk:

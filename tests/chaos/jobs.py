@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import select
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
-from ferryman import Ferryman, Retry, current_job
+from ferryman import Ferryman, Retry, Snooze, current_job
 from tests.support.history import Recorder
 
 HISTORY = "FERRYMAN_CHAOS_HISTORY"
@@ -31,6 +32,9 @@ class Tasks:
         self.value = self._register(app, value, result_ttl=600)
         self.gated = self._register(app, gated)
         self.unsteady = self._register(app, unsteady, retry=Retry(3, delay=0.05))
+        self.doomed = self._register(app, doomed, retry=None)
+        self.drowsy = self._register(app, drowsy)
+        self.overrun = self._register(app, overrun, timeout=0.3, retry=None)
         self._register(app, segfault)
         self._register(app, leave)
         self._register(app, kill_itself)
@@ -89,6 +93,34 @@ def unsteady(number: int) -> None:
     _finish(number)
 
 
+def doomed(number: int) -> None:
+    """Do its work, and fail nevertheless, for good."""
+    _start(number)
+    _finish(number)
+    raise ValueError("this job always fails")
+
+
+def overrun(number: int) -> None:
+    """Work until told that the time is over."""
+    _start(number)
+    try:
+        while True:
+            time.sleep(0.01)
+    finally:
+        _finish(number)
+
+
+def drowsy(number: int, marks: str) -> None:
+    """Ask for another turn, once; `marks` is a folder to remember that in."""
+    try:
+        os.close(os.open(os.path.join(marks, str(number)), os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        _start(number)
+        _finish(number)
+    else:
+        raise Snooze(0.05)
+
+
 # -- harm ----------------------------------------------------------------------------------------------------
 
 
@@ -141,6 +173,14 @@ async def block_the_loop(number: int) -> None:
     _start(number)
     time.sleep(HANG_S)  # noqa: ASYNC251
 
+
+if "FAKETIME_TIMESTAMP_FILE" in os.environ:
+    # Python sleeps until a moment of the monotonic clock, and libfaketime 0.9.10 refuses such sleeps (EINVAL)
+    # when it is told to leave that clock alone.
+    def _sleep(seconds: Any) -> None:
+        select.select([], [], [], seconds)
+
+    time.sleep = _sleep
 
 if HISTORY in os.environ:
     app = Ferryman()

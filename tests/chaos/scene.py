@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,21 @@ def seed_of(default: int) -> int:
 class Scene:
     """One test's app, tasks and history, on one queue."""
 
-    def __init__(self, url: str, prefix: str, directory: Path, queue: str = "default") -> None:
+    def __init__(
+        self,
+        url: str,
+        prefix: str,
+        directory: Path,
+        queue: str = "default",
+        *,
+        patience_s: float = 10.0,
+        **settings: Any,
+    ) -> None:
         self.url = url
         self.prefix = prefix
         self.path = directory / "history"
         self.queue = queue
-        self.app = Ferryman(url, prefix=prefix, patience_s=10.0)
+        self.app = Ferryman(url, prefix=prefix, patience_s=patience_s, **settings)
         self.tasks = Tasks(self.app, self.path)
         self._numbers = itertools.count(1)
 
@@ -88,10 +97,18 @@ class Scene:
 
     # -- fleets ----------------------------------------------------------------------------------------------
 
-    def fleet(self, *, url: str = "", ready: bool = True, **options: Any) -> Fleet:
+    def fleet(
+        self,
+        *,
+        url: str = "",
+        ready: bool = True,
+        environment: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Fleet:
         """Start a fleet, and wait until each of its processes has a lease."""
         options.setdefault("queues", self.queue)
-        fleet = Fleet(url or self.url, self.prefix, MODULE, environment={HISTORY: str(self.path)}, **options)
+        told = {HISTORY: str(self.path), **(environment or {})}
+        fleet = Fleet(url or self.url, self.prefix, MODULE, environment=told, **options)
         if ready:
             try:
                 self.wait_ready(fleet)
@@ -173,6 +190,9 @@ class Scene:
 class Load:
     """A producer that keeps some jobs waiting, however fast they are worked off, until it is told to stop."""
 
+    pause_s = 0.01
+    """Between two looks at the backlog."""
+
     def __init__(
         self,
         scene: Scene,
@@ -198,14 +218,17 @@ class Load:
             while not self._stop.is_set():
                 try:
                     if self._scene.app.queue(self._scene.queue).info().queued < self._backlog:
-                        self._scene.enqueue(self._task, [self._arguments(self._random) for _ in range(10)])
-                        self._scene.enqueue_one(self._task, *self._arguments(self._random))
-                    self._stop.wait(0.01)
+                        self._produce()
+                    self._stop.wait(self.pause_s)
                 except StoreError as error:
                     self.refused.append(error)
                     self._stop.wait(0.02)
         except BaseException as error:  # noqa: BLE001 (the test's thread raises it)
             self._failure = error
+
+    def _produce(self) -> None:
+        self._scene.enqueue(self._task, [self._arguments(self._random) for _ in range(10)])
+        self._scene.enqueue_one(self._task, *self._arguments(self._random))
 
     def stop(self) -> None:
         """No more jobs. Raises what the producer met and did not expect."""

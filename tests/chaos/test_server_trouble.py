@@ -115,3 +115,25 @@ def test_a_full_server_refuses_producers_and_the_workers_go_on(
         assert not judge.repeated(found)
         assert scene.leftovers() == []
         scene.close()
+
+
+def test_a_machine_that_dies_while_the_server_is_full_is_missed_all_the_same(
+    lonely: Scene, own_server: RedisServer
+) -> None:
+    """What a worker says of itself for people to read finds no room then; lost workers are found."""
+    with (
+        own_server.client() as admin,
+        lonely.fleet(lease_s=1, crash_limit=100) as doomed,
+        lonely.fleet(lease_s=1, threads=1) as other,
+    ):
+        lonely.enqueue(lonely.tasks.work, [(400,)] * 8)
+        lonely.wait_for_starts(5)
+        admin.config_set("maxmemory-policy", "noeviction")
+        admin.config_set("maxmemory", "1mb")
+        lonely.kill(doomed, *doomed.pids())
+        lonely.wait_drained(other)
+        assert other.terminate() == 0, other.output()
+        admin.config_set("maxmemory", "0")
+    found = lonely.history()
+    judge.assert_nothing_lost(found)
+    assert not judge.unexplained(found)

@@ -114,6 +114,10 @@ class Fleet:
         size = os.fstat(self._output.fileno()).st_size
         return os.pread(self._output.fileno(), size, 0).decode(errors="replace")
 
+    def ended(self) -> bool:
+        """Whether the supervisor has."""
+        return self._supervisor.poll() is not None
+
     # -- hurting ---------------------------------------------------------------------------------------------
 
     def send(self, number: signal.Signals, pid: int | None = None) -> None:

@@ -12,14 +12,15 @@ import itertools
 import os
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-Kind = Literal["offer", "accept", "start", "finish", "kill", "gone"]
+Kind = Literal["offer", "accept", "start", "finish", "kill", "gone", "silent", "heard"]
 MS = 1_000_000
 S = 1_000 * MS
+FOREVER_NS = 2**63
 
 
 class Event(NamedTuple):
@@ -28,7 +29,7 @@ class Event(NamedTuple):
     at_ns: int
     kind: Kind
     number: int
-    """Which job; of `kill` and `gone`: which process."""
+    """Which job; of `kill`, `gone`, `silent` and `heard`: which process, 0 for all."""
     pid: int
     attempt: int
 
@@ -70,6 +71,15 @@ class Kill:
 
 
 @dataclass
+class Silence:
+    """A process (0: every process) could not be heard: stopped, cut off, or the server was away."""
+
+    pid: int
+    began_ns: int
+    ended_ns: int
+
+
+@dataclass
 class History:
     """Everything that was written down, sorted by kind."""
 
@@ -77,8 +87,11 @@ class History:
     """Jobs whose enqueue had begun: with no answer they may be there or not."""
     accepted: Counter[int] = field(default_factory=Counter)
     """Jobs whose enqueue returned."""
+    accepted_ns: list[int] = field(default_factory=list)
+    """When it did."""
     runs: list[Run] = field(default_factory=list)
     kills: list[Kill] = field(default_factory=list)
+    silences: list[Silence] = field(default_factory=list)
     strays: list[Event] = field(default_factory=list)
     """Finishes without a start."""
 
@@ -116,10 +129,18 @@ def of(events: Iterable[Event]) -> History:
             found.offered.add(event.number)
         elif event.kind == "accept":
             found.accepted[event.number] += 1
+            found.accepted_ns.append(event.at_ns)
         elif event.kind == "kill":
             found.kills.append(Kill(event.number, event.at_ns, event.at_ns + S))
         elif event.kind == "gone":
             next(kill for kill in found.kills if kill.pid == event.number).gone_ns = event.at_ns
+        elif event.kind == "silent":
+            found.silences.append(Silence(event.number, event.at_ns, FOREVER_NS))
+        elif event.kind == "heard":
+            open_ones = (
+                one for one in found.silences if (one.pid, one.ended_ns) == (event.number, FOREVER_NS)
+            )
+            next(open_ones).ended_ns = event.at_ns
         elif event.kind == "start":
             run = Run(event.number, event.pid, event.attempt, event.at_ns)
             found.runs.append(run)
@@ -145,26 +166,55 @@ def repeated(history: History) -> set[int]:
     return {number for number, count in times.items() if count > 1}
 
 
-def unexplained(history: History, *, unacknowledged_ns: int = S) -> set[int]:
-    """Jobs that ran again although no kill excuses it.
+def unexplained(history: History, *, unacknowledged_ns: int = S, lease_ns: int = FOREVER_NS) -> set[int]:
+    """Jobs that ran again although nothing excuses it.
 
     A kill excuses the next run of what its process was running, and of what it had finished so shortly before
     that the acknowledgement may not have left the process. Nothing excuses a run that begins before the kill.
+    A silence that may have cost the lease (more than half of one: it was last renewed some time before)
+    excuses the same, until the process can have learnt of its loss.
     """
-    killed = {kill.pid: kill for kill in history.kills}
+    killed: dict[int, list[tuple[int, int]]] = {}
+    for kill in history.kills:
+        killed.setdefault(kill.pid, []).append((kill.began_ns, kill.gone_ns))
+    silent = _long_silences(history, lease_ns)
     found = set()
-    for number in repeated(history):
-        runs = history.runs_of(number)
-        for before, after in itertools.pairwise(runs):
-            kill = killed.get(before.pid)
-            excused = (
-                kill is not None
-                and before.started_ns <= kill.gone_ns
-                and after.started_ns >= kill.began_ns
-                and (before.finished_ns is None or before.finished_ns > kill.began_ns - unacknowledged_ns)
-            )
-            if not excused:
-                found.add(number)
+    for before, after in repetitions(history):
+        spans = [*killed.get(before.pid, ()), *silent.get(before.pid, ()), *silent.get(0, ())]
+        if not any(
+            before.started_ns <= ended
+            and after.started_ns >= began
+            and (before.finished_ns is None or before.finished_ns > began - unacknowledged_ns)
+            for began, ended in spans
+        ):
+            found.add(after.number)
+    return found
+
+
+def repetitions(history: History) -> Iterator[tuple[Run, Run]]:
+    """Each run that was not its job's first, after the one before it."""
+    by_number: dict[int, list[Run]] = {}
+    for run in history.runs:
+        by_number.setdefault(run.number, []).append(run)
+    for runs in by_number.values():
+        yield from itertools.pairwise(runs)
+
+
+def _long_silences(history: History, lease_ns: int) -> dict[int, list[tuple[int, int]]]:
+    """For each process that was silent, the spans in which it may have lost its lease, and the time after in
+    which it may not know it. Silences between which no heartbeat need have come through are one.
+    """
+    of_all = [(one.began_ns, one.ended_ns) for one in history.silences if one.pid == 0]
+    found = {}
+    for pid in {one.pid for one in history.silences}:
+        own = [(one.began_ns, one.ended_ns) for one in history.silences if one.pid == pid and pid]
+        merged: list[tuple[int, int]] = []
+        for began, ended in sorted([*own, *of_all]):
+            if merged and began <= merged[-1][1] + lease_ns // 2:
+                merged[-1] = (merged[-1][0], max(merged[-1][1], ended))
+            else:
+                merged.append((began, ended))
+        found[pid] = [(began, ended + lease_ns) for began, ended in merged if ended - began > lease_ns // 2]
     return found
 
 
@@ -184,16 +234,20 @@ def broken_off(history: History, kill: Kill) -> set[int]:
     return {run.number for run in history.runs if run.pid == kill.pid and run.finished_ns is None}
 
 
+def recovery_ms(history: History, kill: Kill) -> float | None:
+    """How long until the first of what a killed process had been running ran again, elsewhere; None if it was
+    running nothing.
+    """
+    victims = broken_off(history, kill)
+    again = [run for run in history.runs if run.number in victims and run.pid != kill.pid]
+    begun = [run.started_ns for run in again if run.started_ns > kill.began_ns]
+    return (min(begun) - kill.began_ns) / MS if begun else None
+
+
 def recoveries_ms(history: History) -> list[float]:
-    """For each kill under which something ran: how long until the first of it ran again, elsewhere."""
-    found = []
-    for kill in history.kills:
-        victims = broken_off(history, kill)
-        again = [run for run in history.runs if run.number in victims and run.pid != kill.pid]
-        begun = [run.started_ns for run in again if run.started_ns > kill.began_ns]
-        if begun:
-            found.append((min(begun) - kill.began_ns) / MS)
-    return found
+    """`recovery_ms` of each kill under which something ran."""
+    found = (recovery_ms(history, kill) for kill in history.kills)
+    return [milliseconds for milliseconds in found if milliseconds is not None]
 
 
 def assert_nothing_lost(history: History, *, context: str = "") -> None:

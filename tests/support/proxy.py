@@ -9,6 +9,10 @@
 Requests are understood (RESP arrays), so a fault strikes the n-th command that a predicate picks, and the
 reply that is lost is the one to that command. One thread a connection. Not for subscriptions, whose messages
 answer no request.
+
+It is also a network that can be cut one way or both, or be slow: `toward_server` and `toward_client` are
+gates that everything passes. What waits at a shut gate goes on when it opens again, as TCP would send it
+again: also a request whose sender has given up long ago.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import contextlib
 import os
 import shutil
 import socket
+import struct
 import tempfile
 import threading
 from collections.abc import Callable
@@ -28,7 +33,11 @@ from ferryman.store import scripts
 
 Command = list[bytes]
 Predicate = Callable[[Command], bool]
-Kind = Literal["refuse", "lose reply", "black hole", "hold"]
+Kind = Literal["refuse", "lose reply", "black hole", "hold", "deliver"]
+Moment = Literal["before", "between", "after"]
+MOMENTS: tuple[Moment, ...] = ("before", "between", "after")
+"""Of a step: before the server has the request, after it was carried out and before the reply, after that."""
+_KIND_OF: dict[Moment, Kind] = {"before": "refuse", "between": "lose reply", "after": "deliver"}
 
 
 def anything(_: Command) -> bool:
@@ -64,6 +73,49 @@ class Fault:
     """Set when the fault strikes: for 'hold', the server has run the command and the reply waits."""
     release: threading.Event = field(default_factory=threading.Event)
     """For 'hold': let the reply go on."""
+    do: Callable[[int], object] | None = None
+    """Called at the moment of the fault with the id of the process at the other end, before the connection
+    breaks.
+    """
+    done: threading.Event = field(default_factory=threading.Event)
+    """Set when `do` has returned and the connection is about to break."""
+
+
+class Gate:
+    """One direction of the network."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._open = True
+        self._gone = False
+        self.delay_s = 0.0
+        """How long everything takes that passes."""
+
+    def shut(self) -> None:
+        """Nothing passes any more."""
+        with self._changed:
+            self._open = False
+
+    def open(self) -> None:
+        """Everything passes again, first of all what waits."""
+        with self._changed:
+            self._open = True
+            self._changed.notify_all()
+
+    def give_up(self) -> None:
+        """Nothing will pass any more: what waits must end."""
+        with self._changed:
+            self._gone = True
+            self._changed.notify_all()
+
+    def pass_through(self) -> None:
+        """Wait until it is open. Raises `ConnectionError` when it has been given up."""
+        with self._changed:
+            if self.delay_s:
+                self._changed.wait_for(lambda: self._gone, self.delay_s)
+            self._changed.wait_for(lambda: self._open or self._gone)
+            if self._gone:
+                raise ConnectionError("the proxy is closed")
 
 
 class Proxy:
@@ -78,6 +130,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self._sockets: set[socket.socket] = set()
+        self.toward_server = Gate()
+        self.toward_client = Gate()
         self.accepted = 0
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self._path)
@@ -102,6 +156,20 @@ class Proxy:
     def hold(self, picks: Predicate = anything, *, skip: int = 0, times: int = 1) -> Fault:
         """Keep the reply back until `release` is set on the fault."""
         return self._add(Fault("hold", picks, skip, times))
+
+    def strike(
+        self, moment: Moment, picks: Predicate, do: Callable[[int], object] | None = None, *, skip: int = 0
+    ) -> Fault:
+        """Break the connection of the process that sends such a command, at that moment of the step, and `do`
+        something to the process just before. 'After' is when it sends its next request, or hangs up: it has
+        then had the reply and acted on it.
+        """
+        return self._add(Fault(_KIND_OF[moment], picks, skip, 1, do=do))
+
+    def withdraw(self, fault: Fault) -> None:
+        """A fault that is not to strike any more."""
+        with self._lock:
+            self._faults.remove(fault)
 
     def _add(self, fault: Fault) -> Fault:
         with self._lock:
@@ -168,7 +236,8 @@ class Proxy:
         fault = self._strike(command)
         if fault is not None and fault.kind == "refuse":
             fault.reached.set()
-            return False
+            return _carried_out(fault, client)
+        self.toward_server.pass_through()
         if fault is not None and fault.kind == "black hole":
             fault.reached.set()
             while client.recv(65536):
@@ -179,15 +248,22 @@ class Proxy:
         if fault is not None:
             fault.reached.set()
             if fault.kind == "lose reply":
-                return False
-            fault.release.wait(30)
+                return _carried_out(fault, client)
+            if fault.kind == "hold":
+                fault.release.wait(30)
+        self.toward_client.pass_through()
         client.sendall(reply)
+        if fault is not None and fault.kind == "deliver":
+            _read_request(requests)
+            return _carried_out(fault, client)
         return bool(reply)
 
     # -- its own life ----------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Break everything and stop listening."""
+        self.toward_server.give_up()
+        self.toward_client.give_up()
         _end(self._listener)
         self._listener.close()
         self._thread.join(5)
@@ -201,6 +277,22 @@ class Proxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _carried_out(fault: Fault, client: socket.socket) -> Literal[False]:
+    """Do what is to be done to the process behind the connection, which then breaks."""
+    try:
+        if fault.do is not None:
+            fault.do(_pid_behind(client))
+    finally:
+        fault.done.set()
+    return False
+
+
+def _pid_behind(client: socket.socket) -> int:
+    """Who opened the connection. Linux tells of unix sockets."""
+    pid, _, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(pid)
 
 
 def _end(victim: socket.socket) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -34,6 +35,7 @@ from tests.support.waiting import wait_until
 Kind = Literal["valkey", "redis"]
 READY_TIMEOUT = 15.0
 SOCKET_PATH_LIMIT = 100
+MEMORY_DISK = "/dev/shm"
 S = TypeVar("S", bound="RedisServer")
 
 
@@ -68,12 +70,16 @@ class RedisServer:
         args: Sequence[str] = (),
         directory: Path | None = None,
         access: Access = OPEN,
+        fast_disk: bool = False,
     ) -> None:
+        """`fast_disk` keeps its files on a memory file system, if there is one: what a killed *process* has
+        written is kept there too, and a sync costs nothing.
+        """
         self.kind = kind
         self.access = access
         self.binary = server_binary(kind)
         self._own_directory = directory is None
-        self.directory = _short_directory() if directory is None else directory
+        self.directory = _short_directory(fast_disk) if directory is None else directory
         if self._own_directory:
             _guard.tell(f"+{self.directory}")
         self.socket_path = self.directory / "s"
@@ -143,6 +149,15 @@ class RedisServer:
         """SIGCONT after `pause`."""
         os.kill(self.pid, signal.SIGCONT)
 
+    def fill_disk(self) -> None:
+        """No file of this server may grow any more, as on a disk that is full. Needs no privilege."""
+        largest = max(path.stat().st_size for path in self.directory.rglob("*") if path.is_file())
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+
+    def free_disk(self) -> None:
+        """There is room again. A server that wrote with `appendfsync always` has ended by then."""
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
     def restart(self) -> None:
         """Start again on the same socket, port and directory; whatever still runs is killed first."""
         self.kill()
@@ -195,7 +210,12 @@ class RedisServer:
         # tests.
         with open(self.directory / "log", "wb") as log:
             self._process = subprocess.Popen(
-                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                restore_signals=False,  # SIGXFSZ stays ignored: see `fill_disk`
             )
         _guard.tell(f"+{self._process.pid}")
 
@@ -237,10 +257,10 @@ def start_together(into: list[S], makers: Sequence[Callable[[], S]]) -> None:
         one.result()
 
 
-def _short_directory() -> Path:
+def _short_directory(fast: bool) -> Path:
     # A unix socket's path may have some 100 bytes, which a test runner's own temporary directories easily
     # pass.
-    parent = tempfile.gettempdir()
+    parent = MEMORY_DISK if fast and os.access(MEMORY_DISK, os.W_OK) else tempfile.gettempdir()
     if len(os.fsencode(parent)) > SOCKET_PATH_LIMIT - 20:
         parent = "/tmp"
     return Path(tempfile.mkdtemp(prefix="fm-", dir=parent))
