@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
+from ferryman import chance
 from ferryman.errors import InvalidOption
 
 Seconds = float | int | timedelta
@@ -98,7 +98,7 @@ class Retry(Signal):
         if self.delays is not None:
             return self.delays[min(attempts_made, len(self.delays)) - 1]
         ceiling = min(self.base * 2.0 ** min(attempts_made - 1, 60), self.max_delay)
-        return random.uniform(ceiling / 2, ceiling) if self.jitter and not _without_jitter.get() else ceiling
+        return chance.between(ceiling / 2, ceiling) if self.jitter and not _without_jitter.get() else ceiling
 
     def to_wire(self) -> dict[str, Any]:
         """Plain data for the envelope; `from_wire` reads it back."""

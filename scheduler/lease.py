@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import secrets
 import socket
 import time
 from collections.abc import Callable
 
+from ferryman import chance
 from ferryman.store import Link, scheduling
 from ferryman.store.keys import FleetKeys
 
@@ -57,7 +57,7 @@ class Lease:
             self._until = asked + self._lease_ms
             self._next_try = asked + self._lease_ms / 3
         else:  # some look first, and not all at once
-            self._next_try = asked + found.left_ms + random.uniform(1, 50)
+            self._next_try = asked + found.left_ms + chance.between(1, 50)
         return found.now_ms
 
     def ask_now(self) -> None:
@@ -69,7 +69,7 @@ class Lease:
         if self.token:
             logger.warning("scheduler %s was deposed: its lease had lapsed", self.name)
         self.token = 0
-        self._next_try = self._mono_ms() + random.uniform(1, 50)
+        self._next_try = self._mono_ms() + chance.between(1, 50)
 
     def give_up(self, link: Link) -> None:
         """Leave, and let the next one lead at once. Raises `StoreError`."""

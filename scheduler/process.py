@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import selectors
 import signal
 import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ferryman import chance
 from ferryman.errors import ConfigurationError, FerrymanError, StoreError, StoreUnavailable
 from ferryman.location import AppNotFound, find_app
 from ferryman.scheduler import exitcodes
@@ -152,7 +152,7 @@ class SchedulerProcess:
             logger.warning("%s; ticks wait until it is back", error)
             self._away = True
         self._reset()
-        self._sleep(signals, random.uniform(0.05, 0.25))
+        self._sleep(signals, chance.between(0.05, 0.25))
 
     def _reset(self) -> None:
         self._link.close()

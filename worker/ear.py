@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import select
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ferryman import chance
 from ferryman.errors import StoreError
 from ferryman.store import Link
 
@@ -73,7 +73,7 @@ class Ear:
             except Exception:
                 logger.exception("the ear met an error of its own, and goes on")
             link.close()
-            self._stopping.wait(random.uniform(pause_s / 2, pause_s))
+            self._stopping.wait(chance.between(pause_s / 2, pause_s))
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         link.close()
 

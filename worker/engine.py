@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import inspect
 import logging
-import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ferryman import ids
+from ferryman import chance, ids
 from ferryman.errors import ConfigurationError, StoreError
 from ferryman.interrupts import Cancelled, ShuttingDown
 from ferryman.outcome import Ended
@@ -79,7 +78,7 @@ class Engine:
             )
         lease_ms = int(app.settings.lease_s * 1000)
         self.tenure = Tenure(self.feeds, self.board, app.store.fleet_keys, lease_ms, settings.name)
-        enough = int(settings.max_jobs * random.uniform(0.9, 1.1)) or settings.max_jobs
+        enough = int(settings.max_jobs * chance.between(0.9, 1.1)) or settings.max_jobs
         self.exchange = Exchange(
             app, self.feeds, self.tenure, self.handover, self.board,
             threads=settings.threads, concurrency=settings.concurrency if self.coroutines else 0,

@@ -8,12 +8,12 @@ thread sleeps until a bell rings, a job is done, or a moment comes that it knows
 from __future__ import annotations
 
 import logging
-import random
 import select
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ferryman import chance
 from ferryman.errors import StoreError, StoreUnavailable
 from ferryman.settlement import Dispatch
 from ferryman.store import transitions
@@ -133,7 +133,7 @@ class Exchange:
         if self._abandoned or empty_handed:
             logger.error("Redis cannot be reached at the end; what is held here runs when the lease lapses")
             return False
-        pause_s = random.uniform(0.5, 1.0) * min(0.05 * 2 ** min(self._failures, 10), _LONGEST_PAUSE_S)
+        pause_s = chance.between(0.5, 1.0) * min(0.05 * 2 ** min(self._failures, 10), _LONGEST_PAUSE_S)
         if error is not None and (self._failures in {1, 5} or self._failures % 30 == 0):
             logger.warning("%s; next try in %.1f s", error, pause_s)
         time.sleep(pause_s)
@@ -184,7 +184,7 @@ class Exchange:
         feed.misses += 1
         if feed.misses in {1, 10} or feed.misses % 100 == 0:
             logger.warning("queue %s: %s; the other queues go on", feed.name, error)
-        feed.away_ns = time.monotonic_ns() + int(random.uniform(0.1, 0.3) * 1e9)
+        feed.away_ns = time.monotonic_ns() + int(chance.between(0.1, 0.3) * 1e9)
         feed.doubt, feed.may_have_work, feed.due_ns = True, False, 0
 
     def _summon(self, now: int) -> None:
@@ -223,7 +223,7 @@ class Exchange:
         """From which queues to fetch now, and how much."""
         handover = self._handover
         if now >= self._look_ns:
-            self._look_ns = now + int(random.uniform(0.8, 1.2) * LOOK_S * 1e9)
+            self._look_ns = now + int(chance.between(0.8, 1.2) * LOOK_S * 1e9)
             for feed in self._feeds:
                 feed.may_have_work = feed.pass_on = True
         plan: list[tuple[Feed, int]] = []

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import logging
 import queue
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ferryman import orders
+from ferryman import chance, orders
 from ferryman.errors import StoreError, StoreUnavailable
 from ferryman.orders import Order
 from ferryman.store import Link, transitions
@@ -114,12 +113,12 @@ class Heart:
                 if self._stopping and self._errands.empty():
                     break
                 if now >= next_beat:
-                    next_beat = now + beat_s * random.uniform(0.9, 1.0)
+                    next_beat = now + beat_s * chance.between(0.9, 1.0)
                     self._beat()
                 elif self._called.is_set():
                     self._renew()
                 if now >= max(next_sweep, self._sweeps_from):
-                    next_sweep = now + SWEEP_S * random.uniform(0.75, 1.25)
+                    next_sweep = now + SWEEP_S * chance.between(0.75, 1.25)
                     for keys in self._keys:
                         self._recovery.sweep(keys, _UNSWEPT_S)
                 self.reached_ns = self.reached_ns or time.monotonic_ns()
@@ -167,7 +166,7 @@ class Heart:
         # for lost workers at once would find them all.
         self._sweeps_from = time.monotonic() + self._app.settings.lease_s / 4
         self._link.close()
-        return random.uniform(0.1, 0.4)
+        return chance.between(0.1, 0.4)
 
     def _beat(self) -> None:
         self._renew()

@@ -5,11 +5,10 @@ older workers have left them to us.
 from __future__ import annotations
 
 import logging
-import random
 import time
 from dataclasses import dataclass
 
-from ferryman import envelope
+from ferryman import chance, envelope
 from ferryman.store.transitions import Deferral
 from ferryman.worker.board import LEFT, NEWEST, READS, Board
 
@@ -84,5 +83,5 @@ class Calls:
 
     def asked(self, now: int, *, more: bool) -> None:
         """The queues have been asked; `more`: there may be more than there was room for."""
-        pause_s = _BUSY_SUMMON_S if more else random.uniform(0.8, 1.2) * SUMMON_S
+        pause_s = _BUSY_SUMMON_S if more else chance.between(0.8, 1.2) * SUMMON_S
         self.at_ns = now + int(pause_s * 1e9)

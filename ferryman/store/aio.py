@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
+from ferryman import chance
 from ferryman.errors import NotDurable, StoreError, StoreUnavailable
 from ferryman.store.address import Address
 from ferryman.store.aio_cluster import AsyncClusterLane
@@ -134,7 +134,7 @@ class AsyncPool:
         pause = 0.02
         while time.monotonic() + pause < deadline:
             await lane.close()
-            await asyncio.sleep(random.uniform(pause / 2, pause))
+            await asyncio.sleep(chance.between(pause / 2, pause))
             pause = min(pause * 2, 0.5)
             try:
                 return await attempt()

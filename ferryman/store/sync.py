@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import threading
 import time
 import weakref
@@ -12,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
+from ferryman import chance
 from ferryman.errors import NotDurable, StoreError, StoreUnavailable
 from ferryman.store.address import Address
 from ferryman.store.cluster import ClusterLane
@@ -173,7 +173,7 @@ class Pool:
         pause = 0.02
         while time.monotonic() + pause < deadline:
             lane.close()
-            time.sleep(random.uniform(pause / 2, pause))
+            time.sleep(chance.between(pause / 2, pause))
             pause = min(pause * 2, 0.5)
             try:
                 return attempt()

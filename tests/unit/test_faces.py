@@ -14,7 +14,7 @@ WITHOUT_IO = {
     Ferryman: {
         "around_enqueue", "around_run", "cron", "every", "get_task", "schedule", "invalid_call",
         "job", "on_shutdown", "on_startup",
-        "queue", "queue_order", "shards_of", "task", "task_for",
+        "queue", "queue_order", "shards_of", "task", "task_for", "workers",
     },
     Task: {"around_enqueue", "around_run", "options"},
     Queue: {"options"},
