@@ -61,7 +61,7 @@ bench: $(VENV)/dev.stamp ## Measure (ARGS='--help' shows what can be measured)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 model: $(VENV)/dev.stamp ## Look at every run of the protocol's model (needs spin and gcc)
-	@FERRYMAN_REQUIRE_SPIN=1 $(BIN)/pytest tests/integration/test_model.py $(ARGS)
+	@FERRYMAN_REQUIRE_SPIN=1 FERRYMAN_MODEL=whole $(BIN)/pytest tests/integration/test_model.py $(ARGS)
 
 soak: $(VENV)/dev.stamp ## Mixed load and random faults for MINUTES=3, with a report in build/soak (ARGS='--help')
 	@$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES) $(ARGS)

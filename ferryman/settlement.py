@@ -164,8 +164,6 @@ class Dispatch(NamedTuple):
 
     transition: Transition[Any]
     ids: Sequence[bytes]
-    again: bool = False
-    """It was sent before and may have been carried out: to be refused now means nothing."""
 
 
 class Batch:

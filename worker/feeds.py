@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ferryman.execution import Attempt
 from ferryman.settlement import Batch, Dispatch
 from ferryman.store.keys import QueueKeys
+from ferryman.worker.lanes import Lanes
 
 _LEARNING = 0.2
 
@@ -17,7 +18,7 @@ class Feed:
     """One queue of this worker."""
 
     __slots__ = (
-        "async_share", "away_ns", "batch", "credit", "doubt", "due_ns", "hand", "keys", "lifo",
+        "async_share", "away_ns", "batch", "credit", "doubt", "due_ns", "hand", "keys", "lanes", "lifo",
         "may_have_work", "misses", "name", "order", "pass_on", "rank", "unfit", "unsent", "weight",
     )  # fmt: skip
 
@@ -39,6 +40,8 @@ class Feed:
         """What is done and not yet on its way."""
         self.unsent: list[Dispatch] = []
         """What was on its way when the connection was lost, or was refused with an error."""
+        self.lanes = Lanes()
+        """Numbers what it tells."""
         self.may_have_work = True
         self.pass_on = False
         """Its token was taken when there was no room: ring again for others."""

@@ -146,30 +146,33 @@ class Ledger:
                 feed.unsent = []
             if feed.batch.waiting:
                 batch, feed.batch = feed.batch, Batch()
-                dispatches = batch.dispatches(feed.keys, holder, self._app.settings, now_ms, lifo=feed.lifo)
-                found += [(feed, dispatch) for dispatch in dispatches]
+                settings = self._app.settings
+                for dispatch in batch.dispatches(feed.keys, holder, settings, now_ms, lifo=feed.lifo):
+                    feed.lanes.enter(dispatch.transition)
+                    found.append((feed, dispatch))
         self.gathered = 0
         return found
 
     @staticmethod
     def put_back(outgoing: list[tuple[Feed, Dispatch]]) -> None:
-        """The connection was lost on the way. To say it twice is harmless, not to say it is not."""
+        """The connection was lost on the way. What is numbered may be said twice, and must be said."""
         for feed, dispatch in outgoing:
-            feed.unsent.append(dispatch._replace(again=True))
+            feed.unsent.append(dispatch)
 
     def told(self, feed: Feed, dispatch: Dispatch, reply: Any) -> None:
         """Redis has answered."""
         if isinstance(reply, StoreError):
-            # Whether it was carried out is not known if the connection was lost.
-            lost = isinstance(reply, StoreUnavailable)
-            feed.unsent.append(dispatch._replace(again=True) if lost else dispatch)
+            feed.unsent.append(
+                dispatch
+            )  # and keeps its lane: it may have been carried out, or not, or in part
             self.refused(feed, reply)
             return
+        feed.lanes.leave(dispatch.transition)
         hand = feed.hand
         for local in dispatch.ids:
             hand.pop(local, None)
         refused = reply.refused if isinstance(reply, Acked) else reply
-        if refused and not dispatch.again:
+        if refused:
             logger.warning(
                 "queue %s: %d jobs were not ours any more when they were done, they run elsewhere too: %s",
                 feed.name, len(refused), ", ".join(local.decode() for local in refused[:5]),

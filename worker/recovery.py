@@ -36,6 +36,7 @@ class Recovery:
     def __init__(self, app: Ferryman, link: Link) -> None:
         self._app = app
         self._link = link
+        self._settled = 0
 
     def sweep(self, keys: QueueKeys, pause_s: float) -> int:
         """Look for holders whose lease has lapsed, unless somebody has just looked; how many jobs moved."""
@@ -130,6 +131,10 @@ class Recovery:
             tell(attempt, outcome, settled)
             batch.add(attempt, settled)
         for dispatch in batch.dispatches(keys, holder, self._app.settings, now_ms):
+            # The holder's last request to fetch may be unread still. What it then holds again is not what
+            # this call is about, should that be read later still.
+            self._settled += 1
+            transitions.number(dispatch.transition, "supervisor", self._settled)
             self._link.run(dispatch.transition)
 
 

@@ -18,6 +18,7 @@ from ferryman.store.keys import FleetKeys
 from ferryman.store.transitions import Holding
 from ferryman.worker.board import Board
 from ferryman.worker.feeds import Feed
+from ferryman.worker.lanes import Lanes
 
 logger = logging.getLogger("ferryman.worker")
 
@@ -77,6 +78,7 @@ class Tenure:
             feed.hand.clear()
             feed.batch = Batch()
             feed.unsent = []
+            feed.lanes = Lanes()
             feed.may_have_work = True
 
     def compare(self, link: Link, feed: Feed) -> Difference:

@@ -70,11 +70,9 @@
 #define FETCH_WITHOUT_LEASE 14
 #define RETIRE_WITH_JOBS 15
 #define CHARGE_NEIGHBOURS 16
+#define NO_NUMBERS 17
 #ifndef MUTATION
 #define MUTATION 0
-#endif
-#ifndef NUMBERED
-#define NUMBERED 0      /* settlements carry numbers, as enqueues do: what would close the gap that README.md tells of */
 #endif
 #ifndef LATE
 #define LATE 0          /* a settlement that its sender gave up may still be carried out */
@@ -105,7 +103,7 @@ byte held[NAMES + 1];   /* masks of jobs; names count from 1 */
 byte started[NAMES + 1];
 byte lease[NAMES + 1];
 bit holders[NAMES + 1];
-byte told[NAMES + 1];   /* the last settlement of a name that was carried out */
+byte told[NAMES + 1];   /* `settled`: the last settlement of a name that was carried out */
 byte lane;              /* the same of the producer's lane */
 
 /* ---- What the workers know ----------------------------------------------------------------------------------------- */
@@ -151,7 +149,7 @@ byte losses = LOSSES, lapses = LAPSES, crashes = CRASHES, backs = BACKS, quits =
 #define KEPT(j) (job[j].life == 0 || job[j].ended || job[j].body)
 
 #define ROW(j) printf("= job %d %d %d %d %d %d %d %d\n", j, job[j].body, job[j].ready, job[j].waiting, job[j].dead, job[j].ghost, job[j].tries, job[j].crashes)
-#define HOLDER(n) printf("= name %d %d %d %d %d\n", n, held[n], started[n], lease[n], holders[n])
+#define HOLDER(n) printf("= name %d %d %d %d %d %d\n", n, held[n], started[n], lease[n], holders[n], (holders[n] -> told[n] : 0))
 inline settled() {
   assert(WHOLE(0)); assert(KEPT(0)); ROW(0);
 #if JOBS > 1
@@ -258,7 +256,7 @@ inline fetch(n, j) {
 inline settle(n, j, kind, attempts, call, of_life) {
   printf("@ settle %d %d %d %d %d\n", n, j, kind, attempts, call);
   if
-  :: NUMBERED && call && call <= told[n] -> skip
+  :: MUTATION != NO_NUMBERS && call && call <= told[n] -> skip
   :: else ->
     if
     :: OWNS(n, j) || (MUTATION == ACK_UNOWNED && kind == SUCCEEDED && job[j].body) ->
@@ -279,7 +277,7 @@ inline settle(n, j, kind, attempts, call, of_life) {
     :: else -> skip
     fi;
     if
-    :: NUMBERED && call -> told[n] = call
+    :: call -> told[n] = call
     :: else -> skip
     fi
   fi;
@@ -339,7 +337,7 @@ inline recover(n, forced, running) {
     recover_one(n, 1, forced, running);
 #endif
     if
-    :: held[n] == 0 -> holders[n] = 0; started[n] = 0
+    :: held[n] == 0 -> holders[n] = 0; started[n] = 0; told[n] = 0
     :: else -> skip
     fi
   fi;
@@ -350,7 +348,7 @@ inline recover(n, forced, running) {
 inline retire(n) {
   printf("@ retire %d\n", n);
   if
-  :: held[n] == 0 || MUTATION == RETIRE_WITH_JOBS -> lease[n] = NO_LEASE; holders[n] = 0; started[n] = 0
+  :: held[n] == 0 || MUTATION == RETIRE_WITH_JOBS -> lease[n] = NO_LEASE; holders[n] = 0; started[n] = 0; told[n] = 0
   :: else -> skip
   fi;
   settled()
@@ -548,7 +546,7 @@ end:
       if
       :: !said[w] && done[w] ->
         ANY(j, (done[w] & 1), (done[w] & 2));
-        said[w] = j + 1; calls[w] = calls[w] + NUMBERED
+        said[w] = j + 1; calls[w]++
       :: else -> skip
       fi;
       answered = 1; settling = said[w]; j = 0;

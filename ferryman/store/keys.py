@@ -21,6 +21,8 @@ they share the tag and so the slot.
 - ``holders`` set: every holder that may have a ``held`` set, so that one without a lease is found as well
 - ``started:<holder>`` set: suspects (jobs that a worker was lost with before) that this holder has begun to
   run
+- ``settled:<holder>`` hash: lane -> number of the last settlement in it that was carried out for this holder;
+  with TTL; makes a repeated settlement harmless
 - ``bell`` list: at most one token; what an idle worker blocks on
 - ``timer`` string: ``<holder> <due ms>``: the one worker that wakes when the next delayed job is due; with
   TTL
@@ -114,6 +116,9 @@ class QueueKeys:
 
     def started(self, holder: str) -> str:
         return f"{self.stem}started:{holder}"
+
+    def settled(self, holder: str) -> str:
+        return f"{self.stem}settled:{holder}"
 
     def attempts(self, local: str) -> str:
         return f"{self.stem}attempts:{local}"

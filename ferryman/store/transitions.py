@@ -148,6 +148,27 @@ def fetch(
     return Transition(scripts.load("fetch"), names, args, _fetched, repeatable=False)
 
 
+NOT_NUMBERED = ("", 0)
+"""What the arguments of a settlement (`ack`, `retry`, `snooze`, `bury`, `release`) begin with: its lane and
+number.
+"""
+
+
+def number(settlement: Transition[Any], lane: str, number: int) -> None:
+    """Make it a certain call of its holder's.
+
+    A call that is not above the last one that was carried out in its lane does nothing, and replies as one
+    that was carried out. So a lane's calls go one after another: the next only when the reply to the last has
+    come, with a higher number. Repeated, a call keeps its number.
+    """
+    settlement.args[:2] = (lane, number)
+
+
+def lane_of(settlement: Transition[Any]) -> str:
+    """The lane that it was given; '' if it is not numbered."""
+    return str(settlement.args[0])
+
+
 class Acked(NamedTuple):
     held: int
     refused: list[bytes]
@@ -183,9 +204,9 @@ def ack(
     """
     names = [
         keys.jobs, keys.held(holder), keys.rank, keys.tries, keys.crashes, keys.stats(minute), keys.done,
-        keys.started(holder), keys.cancels,
+        keys.started(holder), keys.cancels, keys.settled(holder),
     ]  # fmt: skip
-    args: list[Any] = [len(ids) + len(kept), len(counters), len(kept), len(histories)]
+    args: list[Any] = [*NOT_NUMBERED, len(ids) + len(kept), len(counters), len(kept), len(histories)]
     for result in kept:
         names.append(keys.result(result.local))
         args.append(result.local)
@@ -214,9 +235,9 @@ class Later(NamedTuple):
 def _later(script_keys: str, keys: QueueKeys, holder: str, jobs: Sequence[Later]) -> Transition[list[bytes]]:
     names = [
         keys.held(holder), script_keys, keys.tries, keys.bell, keys.cancels, keys.jobs, keys.rank,
-        keys.crashes, keys.done,
+        keys.crashes, keys.done, keys.settled(holder),
     ]  # fmt: skip
-    args: list[Any] = [KEEP_ATTEMPTS, keys.stem]
+    args: list[Any] = [*NOT_NUMBERED, KEEP_ATTEMPTS, keys.stem]
     for job in jobs:
         names.append(keys.attempts(job.local))
         args.extend(job)
@@ -290,9 +311,9 @@ def bury(
     """
     names = [
         keys.held(holder), keys.jobs, keys.dead, keys.rank, keys.tries, keys.crashes, keys.failures,
-        keys.stats(minute), keys.done, keys.cancels,
+        keys.stats(minute), keys.done, keys.cancels, keys.settled(holder),
     ]  # fmt: skip
-    args: list[Any] = [KEEP_ATTEMPTS, most, oldest_ms, keys.stem]
+    args: list[Any] = [*NOT_NUMBERED, KEEP_ATTEMPTS, most, oldest_ms, keys.stem]
     for job in jobs:
         names.append(keys.attempts(job.local))
         args.extend(job)
@@ -305,9 +326,9 @@ def release(
     """Give held jobs back to the head of their line, uncharged: the first of `ids` is fetched next."""
     names = [
         keys.held(holder), keys.ready, keys.ranked, keys.rank, keys.bell, keys.cancels, keys.jobs, keys.tries,
-        keys.crashes, keys.done,
+        keys.crashes, keys.done, keys.settled(holder),
     ]  # fmt: skip
-    args = ["lifo" if lifo else "fifo", keys.stem, *ids]
+    args = [*NOT_NUMBERED, "lifo" if lifo else "fifo", keys.stem, *ids]
     return Transition(scripts.load("release"), names, args, _acked)
 
 
@@ -358,7 +379,10 @@ def heartbeat(keys: QueueKeys, holders: Sequence[str], lease_ms: int) -> Transit
 
 def retire(keys: QueueKeys, holder: str) -> Transition[int]:
     """End a lease in good order. Reads as the number of jobs still held; unless it is 0, nothing was done."""
-    names = [keys.workers, keys.holders, keys.held(holder), keys.started(holder), keys.timer, keys.bell]
+    names = [
+        keys.workers, keys.holders, keys.held(holder), keys.started(holder), keys.timer, keys.bell,
+        keys.settled(holder),
+    ]  # fmt: skip
     return Transition(scripts.load("retire"), names, [holder], _same)
 
 
@@ -406,6 +430,7 @@ def recover(
     names = [
         keys.workers, keys.holders, keys.held(holder), keys.started(holder), keys.ready, keys.ranked,
         keys.rank, keys.crashes, keys.jobs, keys.tries, keys.timer, keys.bell, keys.cancels, keys.done,
+        keys.settled(holder),
     ]  # fmt: skip
     charge = "all" if running is None else "named"
     order = "lifo" if lifo else "fifo"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,21 @@ WORLDS = {
     "a worker that ends": "LOSSES=1 LAPSES=0 CRASHES=0 BACKS=0 QUITS=1",
     "an id that is used again": f"{CALM} CALLS=2 CANCELS=1",
     "a script that stops midway": f"{CALM} STOPS=1",
+    "a settlement that arrives when it was given up": "LOSSES=1 LAPSES=0 CRASHES=0 BACKS=0 LATE=1",
+    "a settlement repeated when its id is used again": "LOSSES=1 LAPSES=0 CRASHES=0 BACKS=0 CALLS=2",
 }
 ENDING = ["lost requests and replies", "a pause past the lease", "a poisonous job", "a worker that ends"]
 """Where it is also shown that no run is endless, which costs three times as much."""
+LARGE = {"a death": WORLDS, "a pause past the lease": ENDING, "a worker that ends": ENDING}
+"""Searches that are left to `make model`: each costs as much as all mistakes together."""
+
+
+def affordable(worlds: Iterable[str]) -> list[str]:
+    """Those of the worlds that this run looks at."""
+    whole = os.environ.get("FERRYMAN_MODEL") == "whole"
+    return [world for world in worlds if whole or LARGE.get(world) is not worlds]
+
+
 MISTAKES = {
     "an ack that asks for no ownership": ("MUTATION=1 LOSSES=0 LAPSES=1 CRASHES=0 BACKS=0", False),
     "a recovery that leaves jobs held": ("MUTATION=2 LOSSES=0 LAPSES=0 CRASHES=1 BACKS=0", False),
@@ -42,14 +56,15 @@ MISTAKES = {
     "a fetch without a lease": ("MUTATION=14 LOSSES=0 LAPSES=1 CRASHES=1 BACKS=0", False),
     "neighbours that are charged": (f"MUTATION=16 {CALM} JOBS=2 POISON=1", False),
     "a lease that ends with jobs in it": ("MUTATION=15 LOSSES=1 LAPSES=0 CRASHES=0 BACKS=0 QUITS=1", False),
-}
-GAPS = {
-    "a settlement that arrives when it was given up": "LOSSES=1 LAPSES=0 CRASHES=0 BACKS=0 LATE=1",
-    "an ack repeated when its id is used again": "LOSSES=1 LAPSES=0 CRASHES=0 BACKS=0 CALLS=2",
+    "late settlements without numbers": ("MUTATION=17 LOSSES=1 LAPSES=0 CRASHES=0 BACKS=0 LATE=1", False),
+    "repeated settlements without numbers": (
+        "MUTATION=17 LOSSES=1 LAPSES=0 CRASHES=0 BACKS=0 CALLS=2",
+        False,
+    ),
 }
 
 
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("world", affordable(WORLDS))
 def test_no_run_breaks_a_promise(world: str, tmp_path: Path) -> None:
     require_spin()
     found = search(tmp_path, WORLDS[world], endless=False)
@@ -57,7 +72,7 @@ def test_no_run_breaks_a_promise(world: str, tmp_path: Path) -> None:
     assert found.whole, found.report
 
 
-@pytest.mark.parametrize("world", ENDING)
+@pytest.mark.parametrize("world", affordable(ENDING))
 def test_no_run_is_endless(world: str, tmp_path: Path) -> None:
     require_spin()
     found = search(tmp_path, WORLDS[world], endless=True)
@@ -70,15 +85,6 @@ def test_a_mistake_in_the_model_is_found(mistake: str, tmp_path: Path) -> None:
     require_spin()
     sizes, endless = MISTAKES[mistake]
     assert search(tmp_path, sizes, endless=endless).errors == 1
-
-
-@pytest.mark.parametrize("gap", GAPS)
-def test_a_known_gap_is_found_and_numbers_would_close_it(gap: str, tmp_path: Path) -> None:
-    require_spin()
-    assert search(tmp_path, GAPS[gap], endless=False).errors == 1
-    closed = search(tmp_path, f"{GAPS[gap]} NUMBERED=1", endless=False)
-    assert closed.errors == 0, closed.report
-    assert closed.whole, closed.report
 
 
 # -- the model and the scripts ------------------------------------------------------------------------------
@@ -112,6 +118,9 @@ class Replay:
         self.run(inspection.cancel(self.keys, f"j{job}", ttl_ms=0, record=b""))
 
     def register(self, name: int) -> None:
+        self.client.delete(
+            self.keys.settled(self.names[name])
+        )  # what came late for the last who was called so
         self.run(transitions.register(self.keys, self.names[name], LEASE_MS))
 
     def heartbeat(self, name: int) -> None:
@@ -128,21 +137,28 @@ class Replay:
             self.client.rpush(self.keys.ready, local)
         self.run(transitions.fetch(self.keys, self.names[name], 1))
 
-    def settle(self, name: int, job: int, kind: int, made: int, _call: int) -> None:
+    def settle(self, name: int, job: int, kind: int, made: int, call: int) -> None:
         holder, local = self.names[name], f"j{job}"
+        step: Transition[Any]
         if kind == 1:
-            self.run(transitions.ack(self.keys, holder, [local]))
+            step = transitions.ack(self.keys, holder, [local])
         elif kind == 3:
-            self.run(transitions.release(self.keys, holder, [local]))
+            step = transitions.release(self.keys, holder, [local])
         elif made <= 1:
-            self.run(transitions.retry(self.keys, holder, [Later(local, 3_000_000, made)]))
+            step = transitions.retry(self.keys, holder, [Later(local, 3_000_000, made)])
         else:
-            self.bury(name, job, made)
+            step = self.burial(name, job, made)
+        if call:
+            transitions.number(step, "0", call)
+        self.run(step)
 
     def bury(self, name: int, job: int, made: int) -> None:
+        self.run(self.burial(name, job, made))
+
+    def burial(self, name: int, job: int, made: int) -> Transition[Any]:
         burial = Burial(f"j{job}", made, b"record", "print", "task")
-        self.run(
-            transitions.bury(self.keys, self.names[name], [burial], minute=1, most=100, oldest_ms=86_400_000)
+        return transitions.bury(
+            self.keys, self.names[name], [burial], minute=1, most=100, oldest_ms=86_400_000
         )
 
     def announce(self, name: int, mask: int) -> None:
@@ -190,7 +206,8 @@ class Replay:
             lease = 0 if expiry is None else 1 if expiry > 1 else 2
             registered = int(holder.encode() in state.get("holders", ()))
             held, started = (mask_of(state.get(f"{what}:{holder}", ())) for what in ("held", "started"))
-            found.append([number, held, started, lease, registered])
+            told = state.get(f"settled:{holder}", {}).get(b"0", 0) if registered else 0
+            found.append([number, held, started, lease, registered, int(told)])
         return found
 
 
@@ -206,6 +223,7 @@ WALKS = [
     "JOBS=2 LOSSES=4 LAPSES=2 CRASHES=2 BACKS=2 QUITS=1",
     "JOBS=2 LOSSES=2 LAPSES=1 CRASHES=1 BACKS=2 POISON=1",
     "JOBS=1 LOSSES=0 LAPSES=2 CRASHES=1 BACKS=2 CALLS=4 CANCELS=3",
+    "JOBS=1 LOSSES=5 LAPSES=0 CRASHES=0 BACKS=4 LATE=1 CALLS=3",
 ]
 EVERY_STEP = {
     "enqueue", "cancel", "register", "heartbeat", "promote", "fetch", "settle", "bury", "announce", "recover",

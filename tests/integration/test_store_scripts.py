@@ -13,7 +13,7 @@ import redis
 from ferryman.errors import StoreCorrupt, StoreError
 from ferryman.store import Store, Transition, scripts, transitions
 from ferryman.store.keys import QueueKeys
-from tests.support.samples import SAMPLES
+from tests.support.samples import NUMBERED, SAMPLES
 from tests.support.server import RedisServer
 from tests.support.snapshot import Snapshot, assert_one_place, places, snapshot
 
@@ -227,6 +227,10 @@ CHANGES: dict[str, dict[str, list[str]]] = {
     "pause": {"paused": ["+deploy"]},
     "resume": {"bell": ["+1"]},
 }
+
+
+for plain in NUMBERED:
+    CHANGES[f"numbered {plain}"] = {**CHANGES[plain], "settled:ada": ["+0=7"]}
 
 
 @pytest.mark.parametrize("sample", SAMPLES)

@@ -40,6 +40,7 @@ PASSING = {"bell"}  # a token that wakes somebody for nothing, once
 some = st.integers(0, 5)
 picks = st.lists(st.integers(0, 30), max_size=5)
 repeated = st.booleans()
+lanes = st.sampled_from(["", "0", "0", "1"])
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -62,6 +63,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.moment = 0  # of what was made due: early in 1970, in the order in which it was made due
         self.clock_moved = False
         self.cancels = 0
+        self.calls = 0
+        self.sent: list[tuple[str, Transition[Any]]] = []
 
     # -- machinery -------------------------------------------------------------------------------------------
 
@@ -79,6 +82,19 @@ class QueueMachine(RuleBasedStateMachine):
             self.once(transition)
             assert self.state() == before, f"{transition.script.name} a second time changed something"
         return reply
+
+    def settle(self, holder: str, transition: Transition[R], again: bool, lane: str) -> R:
+        """As `run_twice`, as the next call in one of the holder's lanes; lane '': not numbered."""
+        if lane:
+            self.calls += 1
+            transitions.number(transition, lane, self.calls)
+            self.model.settled.setdefault(holder, {})[lane] = self.calls
+            self.sent.append((holder, transition))
+        return self.run_twice(transition, again)
+
+    def forget_those_who_ended(self) -> None:
+        """A name is used once; that it comes back here stands for another, of whom nothing can be late."""
+        self.sent = [(holder, step) for holder, step in self.sent if holder in self.model.settled]
 
     def known(self, numbers: Sequence[int]) -> list[str]:
         """Some ids that exist or existed, the same choice for the same numbers."""
@@ -198,8 +214,8 @@ class QueueMachine(RuleBasedStateMachine):
         if holder in self.model.leases and self.client.rpop(self.keys.bell):
             self.fetch(holder, limit, 500)
 
-    @rule(holder=st.sampled_from(HOLDERS), plain=picks, kept=picks, repeat=repeated)
-    def ack(self, holder: str, plain: list[int], kept: list[int], repeat: bool) -> None:
+    @rule(holder=st.sampled_from(HOLDERS), plain=picks, kept=picks, repeat=repeated, lane=lanes)
+    def ack(self, holder: str, plain: list[int], kept: list[int], repeat: bool, lane: str) -> None:
         results = self.held(holder, kept)
         without = [local for local in self.held(holder, plain) if local not in results]
         mine = self.model.mine(holder, [*results, *without])
@@ -213,7 +229,7 @@ class QueueMachine(RuleBasedStateMachine):
             counters=[("ok:task", len(mine))] if mine else [],
         )
         refused = self.model.ack(holder, without, results)
-        reply = self.run_twice(step, repeat)
+        reply = self.settle(holder, step, repeat, lane)
         assert sorted(local.decode() for local in reply.refused) == sorted(refused)
         assert reply.held == len(self.model.held.get(holder, ()))
 
@@ -223,13 +239,16 @@ class QueueMachine(RuleBasedStateMachine):
         place=st.sampled_from(["retries", "delayed"]),
         made=st.integers(0, 3),
         repeat=repeated,
+        lane=lanes,
     )
-    def again_later(self, holder: str, numbers: list[int], place: str, made: int, repeat: bool) -> None:
+    def again_later(
+        self, holder: str, numbers: list[int], place: str, made: int, repeat: bool, lane: str
+    ) -> None:
         locals_ = self.held(holder, numbers)
         record = b"record" if made else b""
         step_of = transitions.retry if place == "retries" else transitions.snooze
         jobs = [Later(local, HOUR_MS, made, record) for local in locals_]
-        refused = self.run_twice(step_of(self.keys, holder, jobs), repeat)
+        refused = self.settle(holder, step_of(self.keys, holder, jobs), repeat, lane)
         own = self.model.mine(holder, locals_)
         for local in own:
             due = 0 if local in self.model.cancels else self.adopt(place, local)
@@ -242,15 +261,18 @@ class QueueMachine(RuleBasedStateMachine):
         made=st.integers(1, 3),
         most=st.sampled_from([100, 100, 2, 0]),
         repeat=repeated,
+        lane=lanes,
     )
-    def bury(self, holder: str, numbers: list[int], made: int, most: int, repeat: bool) -> None:
-        self.bury_these(holder, self.held(holder, numbers), made, most, repeat)
+    def bury(self, holder: str, numbers: list[int], made: int, most: int, repeat: bool, lane: str) -> None:
+        self.bury_these(holder, self.held(holder, numbers), made, most, repeat, lane)
 
-    def bury_these(self, holder: str, locals_: list[str], made: int, most: int, repeat: bool) -> None:
+    def bury_these(
+        self, holder: str, locals_: list[str], made: int, most: int, repeat: bool, lane: str = ""
+    ) -> None:
         jobs = [Burial(local, made, b"record", f"print {made}", "task") for local in locals_]
         own = self.model.mine(holder, locals_)
         uncapped = transitions.bury(self.keys, holder, jobs, minute=MINUTE, most=1000, oldest_ms=HOUR_MS)
-        refused = self.run_twice(uncapped, repeat)
+        refused = self.settle(holder, uncapped, repeat, lane)
         for local in own:
             died = 0 if local in self.model.cancels else self.adopt("dead", local)
             self.model.bury(holder, local, made, f"print {made}", died)
@@ -259,13 +281,22 @@ class QueueMachine(RuleBasedStateMachine):
         self.run_twice(capping, repeat)
         self.model.cap_dead(most)
 
-    @rule(holder=st.sampled_from(HOLDERS), numbers=picks, repeat=repeated)
-    def release(self, holder: str, numbers: list[int], repeat: bool) -> None:
+    @rule(holder=st.sampled_from(HOLDERS), numbers=picks, repeat=repeated, lane=lanes)
+    def release(self, holder: str, numbers: list[int], repeat: bool, lane: str) -> None:
         locals_ = self.held(holder, numbers)
         own = self.model.mine(holder, locals_)
         self.model.release(holder, locals_, lifo=self.lifo)
-        reply = self.run_twice(transitions.release(self.keys, holder, locals_, lifo=self.lifo), repeat)
+        step = transitions.release(self.keys, holder, locals_, lifo=self.lifo)
+        reply = self.settle(holder, step, repeat, lane)
         assert reply.refused == [local.encode() for local in locals_ if local not in own]
+
+    @rule(number=st.integers(0, 1000))
+    def a_settlement_that_was_given_up_arrives_late(self, number: int) -> None:
+        """Whatever has happened since its repetition."""
+        if self.sent:
+            before = self.state()
+            self.once(self.sent[number % len(self.sent)][1])
+            assert self.state() == before
 
     @rule(holder=st.sampled_from(HOLDERS), numbers=picks, repeat=repeated)
     def announce(self, holder: str, numbers: list[int], repeat: bool) -> None:
@@ -334,6 +365,7 @@ class QueueMachine(RuleBasedStateMachine):
             lifo=self.lifo,
         )
         reply = self.run_twice(step, repeat)
+        self.forget_those_who_ended()
         assert (reply.left, set(reply.moved), set(reply.condemned)) == expected
         assert set(reply.cancelled) == (set() if reply.left < 0 else asked)
         assert reply.envelopes == [b"body of " + local.encode() for local in reply.condemned]
@@ -346,6 +378,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(holder=st.sampled_from(HOLDERS), repeat=repeated)
     def retire(self, holder: str, repeat: bool) -> None:
         assert self.run_twice(transitions.retire(self.keys, holder), repeat) == self.model.retire(holder)
+        self.forget_those_who_ended()
 
     @rule(holder=st.sampled_from(HOLDERS))
     def reconcile(self, holder: str) -> None:

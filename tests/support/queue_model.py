@@ -34,6 +34,8 @@ class QueueModel:
     leases: dict[str, int] = field(default_factory=dict)
     holders: set[str] = field(default_factory=set)
     started: dict[str, set[str]] = field(default_factory=dict)
+    settled: dict[str, dict[str, int]] = field(default_factory=dict)
+    """The last call of each holder in each of its lanes."""
     tries: dict[str, int] = field(default_factory=dict)
     crashes: dict[str, int] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
@@ -218,6 +220,7 @@ class QueueModel:
             self.stand(sorted(moved, reverse=lifo), "lifo" if lifo else "fifo")
         if not condemned:
             self.holders.discard(holder)
+            self.settled.pop(holder, None)
             started.clear()
         if not started:
             self.started.pop(holder, None)
@@ -272,6 +275,7 @@ class QueueModel:
             self.leases.pop(holder, None)
             self.holders.discard(holder)
             self.started.pop(holder, None)
+            self.settled.pop(holder, None)
         return left
 
     # -- comparison ------------------------------------------------------------------------------------------
@@ -291,6 +295,7 @@ class QueueModel:
             "workers": self.leases,
             "holders": self.holders,
             "started": self.started,
+            "settled": self.settled,
             "tries": self.tries,
             "crashes": self.crashes,
             "attempts": dict(self.attempts),
@@ -325,6 +330,10 @@ def observed(state: Snapshot) -> Snapshot:
         "held": {holder: {local.decode() for local in held} for holder, held in family("held").items()},
         "holders": texts("holders"),
         "started": {holder: {local.decode() for local in ids} for holder, ids in family("started").items()},
+        "settled": {
+            holder: {lane.decode(): int(number) for lane, number in last.items()}
+            for holder, last in family("settled").items()
+        },
         "crashes": {
             local.decode(): int(value.split(b":")[0]) for local, value in state.get("crashes", {}).items()
         },

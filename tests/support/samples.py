@@ -17,6 +17,17 @@ def enqueue(local: str, **how: Any) -> Sample:
     return lambda keys: transitions.enqueue(keys, f"lane{local}", 1, [local, b"body"], **how)
 
 
+def numbered(sample: Sample) -> Sample:
+    """As a worker sends it."""
+
+    def described(keys: QueueKeys) -> Transition[Any]:
+        transition = sample(keys)
+        transitions.number(transition, "0", 7)
+        return transition
+
+    return described
+
+
 SAMPLES: dict[str, Sample] = {
     "enqueue": enqueue("j1"),
     "enqueue with a chosen id": enqueue("j2", chosen=True),
@@ -72,3 +83,5 @@ SAMPLES: dict[str, Sample] = {
     "pause": lambda keys: inspection.pause(keys, "deploy"),
     "resume": lambda keys: inspection.pause(keys, ""),
 }
+NUMBERED = ("ack", "retry", "snooze", "bury", "release", "release of a cancelled job")
+SAMPLES |= {f"numbered {name}": numbered(SAMPLES[name]) for name in NUMBERED}

@@ -118,7 +118,7 @@ def test_a_batch_says_the_same_in_few_transitions_and_counts_once() -> None:
     assert [dispatch.transition.script.name for dispatch in dispatches] == ["ack", "ack", "ack", "retry"]
     assert sum(len(dispatch.ids) for dispatch in dispatches) == 1200
     assert batch.counters == {"ok:it": 1100, "ms:it": 2_200_000, "failed:it": 100}
-    fields = [dispatch.transition.args[1] for dispatch in dispatches[:3]]
+    fields = [dispatch.transition.args[3] for dispatch in dispatches[:3]]
     assert fields == [3, 0, 0]
 
 

@@ -1,26 +1,35 @@
 #!lua flags=allow-oom
 -- Put held jobs among the dead letters: out of attempts, rejected, or too many workers were lost under them.
 --
--- KEYS  held jobs dead rank tries crashes failures stats done cancels, then one `attempts` key for each job
--- ARGV  cap        how many records of attempts to keep of a job
+-- KEYS  held jobs dead rank tries crashes failures stats done cancels settled, then one `attempts` key for each job
+-- ARGV  lane number   which of the holder's calls this is; lane '': it is not numbered
+--       cap        how many records of attempts to keep of a job
 --       most       how many dead letters to keep
 --       oldest_ms  how long to keep them
 --       stem       what `attempts:<id>` and `result:<id>` begin with, for dead letters that have to go and jobs that end here
 --       then for each job: id, attempts made, record, fingerprint, task
--- REPLY refused ids
+-- REPLY refused ids; of a call that was carried out before, none
 -- COST  O(jobs * log(dead)); at most 200 old dead letters are dropped in one call
 -- KEEPS one-place; ownership; dead letters are capped by number and age, counted failures by number; a job that was asked to be
 --       cancelled ends instead
 -- @include now
 -- @include own
 -- @include asked
-local held, jobs, dead, rank_of, tries, crashes, failures, stats, done, cancels =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local cap, most, oldest, stem = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+-- @include once
+local held, jobs, dead, rank_of, tries, crashes, failures, stats, done, cancels, settled =
+  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local lane, number = ARGV[1], ARGV[2]
+local cap, most, oldest, stem = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local FIRST = 7
+
+if carried_out(settled, lane, number) then
+  return {}
+end
+
 local now = now_ms()
 
 local ids = {}
-for i = 5, #ARGV, 5 do
+for i = FIRST, #ARGV, 5 do
   ids[#ids + 1] = ARGV[i]
 end
 local owned, refused = own(held, ids)
@@ -31,14 +40,14 @@ for i = 1, #refused do
 end
 
 local ended = {}
-for i = 5, #ARGV, 5 do
+for i = FIRST, #ARGV, 5 do
   local id, made, record, fingerprint, task = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   if not foreign[id] and not asked[id] then
     redis.call('ZADD', dead, string.format('%.0f', now), id)
     redis.call('SREM', held, id)
     redis.call('HSET', tries, id, made)
     redis.call('HDEL', crashes, id) -- a person who revives it gives it a clean slate
-    local attempts = KEYS[10 + i / 5]
+    local attempts = KEYS[12 + (i - FIRST) / 5]
     redis.call('RPUSH', attempts, record)
     redis.call('LTRIM', attempts, -cap, -1)
     redis.call('PERSIST', attempts) -- a revival had set a limit to its time
@@ -75,4 +84,5 @@ if #excess > 0 then
   end
 end
 end_asked(asked, stem, held, cancels, jobs, rank_of, tries, crashes, done)
+remember(settled, lane, number)
 return refused

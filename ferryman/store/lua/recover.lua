@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Take the jobs back from a holder that is gone, and count a crash for those that it was running.
 --
--- KEYS  workers holders held started ready ranked rank crashes jobs tries timer bell cancels done
+-- KEYS  workers holders held started ready ranked rank crashes jobs tries timer bell cancels done settled
 -- ARGV  holder
 --       stem       what `result:<id>` begins with, for jobs that end here
 --       forced     '1': its supervisor saw it die; '0': only if its lease has lapsed
@@ -21,8 +21,8 @@
 -- @include line
 -- @include asked
 local workers, holders, held, started = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local ready, ranked, rank_of, crashes, jobs, tries, timer, bell, cancels, done =
-  KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+local ready, ranked, rank_of, crashes, jobs, tries, timer, bell, cancels, done, settled =
+  KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 local holder, stem, forced = ARGV[1], ARGV[2], ARGV[3]
 local batch, limit, window = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local order, charge = ARGV[7], ARGV[8]
@@ -98,7 +98,7 @@ end
 local left = redis.call('SCARD', held)
 if left == 0 then
   redis.call('SREM', holders, holder)
-  redis.call('DEL', started)
+  redis.call('DEL', started, settled) -- it holds nothing any more: what it says late is refused
 end
 if kept and string.sub(kept, 1, #holder + 1) == holder .. ' ' then
   redis.call('DEL', timer)
