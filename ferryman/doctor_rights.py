@@ -19,7 +19,8 @@ _TRIED = (
     ("INCRBY", "seq", "1"), ("EXISTS", "seq"),
     ("EXPIRE", "seq", "60"), ("PEXPIRE", "seq", "60000"), ("PTTL", "seq"), ("PERSIST", "seq"),
     ("HSET", "tries", "x", "1"), ("HGET", "tries", "x"), ("HMGET", "tries", "x"), ("HGETALL", "tries"),
-    ("HEXISTS", "tries", "x"), ("HINCRBY", "tries", "x", "1"), ("HLEN", "tries"), ("HRANDFIELD", "tries"),
+    ("HEXISTS", "tries", "x"), ("HKEYS", "tries"), ("HSCAN", "tries", "0"), ("MGET", "seq"),
+    ("HINCRBY", "tries", "x", "1"), ("HLEN", "tries"), ("HRANDFIELD", "tries"),
     ("HDEL", "tries", "y"), ("HSETNX", "tries", "x", "1"),
     ("LPUSH", "bell", "x"), ("RPUSH", "bell", "x"), ("LLEN", "bell"), ("LRANGE", "bell", "0", "-1"),
     ("LREM", "bell", "1", "y"), ("LTRIM", "bell", "0", "5"), ("BLPOP", "bell", "1"),
@@ -51,7 +52,7 @@ _OF_DURABILITY = {"replicated": (("WAIT", "0", "1"),), "fsync": (("WAITAOF", "0"
 
 COMMANDS = frozenset(words[0] for words in (*_TRIED, *_OTHERS)) | {"PING"}
 """Every command that Ferryman needs, those inside its scripts included."""
-OF_WORKERS = COMMANDS - {"ZCOUNT", "ZREVRANGE"}
+OF_WORKERS = COMMANDS - {"HKEYS", "MGET", "ZCOUNT", "ZREVRANGE"}
 """Those without which no worker works. The others are for people."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 FILE = Path(__file__).parents[2] / "deploy" / "redis" / "users.acl"
-ROLES = ("producer", "worker", "operator", "dashboard")
+ROLES = ("producer", "scheduler", "worker", "operator", "dashboard")
 
 
 def text(prefix: str = "ferryman") -> str:
