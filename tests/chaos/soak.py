@@ -86,7 +86,7 @@ class Mixed(Load):
 class Samples:
     """What is measured while it goes on: memory, jobs done, and whether the machine itself stood still.
 
-    Whoever is not given a processor for a second or more keeps no lease either. When that happens to this very
+    Whoever is not given a processor for a second or more keeps no lease either. When that happens to this
     thread, it goes into the history as a silence of everybody, which the judge takes into account.
     """
 
