@@ -2,8 +2,8 @@
 
 Each transition that there is (`tests/support/schedule_samples.py`) is met before the server has it, after the
 server carried it out and before the reply, and after the reply. Then the queue must be as if the step had
-been taken once or not at all, each job in exactly one place; and another worker must be able to finish all that
-is left, each job once, and leave nothing behind.
+been taken once or not at all, each job in exactly one place; and another worker must be able to finish all
+that is left, each job once, and leave nothing behind.
 """
 
 from __future__ import annotations
