@@ -32,7 +32,7 @@ from tests.support import history as judge
 from tests.support.history import History, S
 
 MB = 1024 * 1024
-SAMPLE_S = 2.0
+SAMPLE_S, TICK_S, STALL_S = 2.0, 0.1, 0.7
 DEAD_LIMIT = 200
 PROMISES = {
     "kill worker": "its jobs run again at once, charged no attempt",
@@ -84,13 +84,19 @@ class Mixed(Load):
 
 
 class Samples:
-    """What is measured while it goes on: memory and jobs done."""
+    """What is measured while it goes on: memory, jobs done, and whether the machine itself stood still.
+
+    Whoever is not given a processor for a second or more keeps no lease either. When that happens to this
+    thread, it goes into the history as a silence of everybody, which the judge takes into account.
+    """
 
     def __init__(self, arena: Arena) -> None:
         self.redis_mb: list[tuple[float, float]] = []
         self.worker_mb: list[tuple[float, float]] = []
         """Of the largest process of the fleets."""
         self.jobs_s: list[tuple[float, float]] = []
+        self.stalls = 0
+        """How often the machine stood still."""
         self._arena = arena
         self._begin = self._last = time.monotonic()
         self._read = 0
@@ -106,8 +112,19 @@ class Samples:
         self._thread.join(30)
 
     def _run(self) -> None:
-        while not self._stop.wait(SAMPLE_S):
+        due = self._begin + SAMPLE_S
+        note = self._arena.scene.tasks.recorder.note
+        ticked_ns = time.monotonic_ns()
+        while not self._stop.wait(TICK_S):
+            before_ns, ticked_ns = ticked_ns, time.monotonic_ns()
+            if ticked_ns - before_ns > STALL_S * S:
+                self.stalls += 1
+                note("silent", 0, at_ns=before_ns)
+                note("heard", 0)
             now = time.monotonic()
+            if now < due:
+                continue
+            due = now + SAMPLE_S
             at = now - self._begin
             self.jobs_s.append((at, self._finished() / (now - self._last)))
             self._last = now
@@ -233,7 +250,8 @@ def _write(
     summary = (
         f"{seconds / 60:.0f} minutes (seed {seed}): {len(history.accepted)} jobs accepted, "
         f"{len(outcomes)} faults, {len(judge.lost(history))} lost, {again} runs repeated, {causeless} of "
-        f"them without cause; {refused} calls refused to the producer. Memory of Redis {redis_warm:.1f} MB "
+        f"them without cause; {refused} calls refused to the producer; the machine itself stood still "
+        f"{samples.stalls} times. Memory of Redis {redis_warm:.1f} MB "
         f"when warm, {redis_last:.1f} MB at the end; of the largest process {worker_warm:.1f} and "
         f"{worker_last:.1f} MB."
     )

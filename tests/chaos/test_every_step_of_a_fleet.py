@@ -113,6 +113,10 @@ BY_SUPERVISORS: dict[str, Callable[[Siege], None]] = {
     "sweep": lambda _: None,
 }
 BY_OTHERS = {"cancel", "enqueue", "locate", "pause", "purge", "revive", "survey"}
+BY_SCHEDULERS = {
+    "lead", "look", "put_off", "resign", "schedule_drop", "schedule_get", "schedule_put", "tick",
+}  # fmt: skip
+"""`test_schedulers.py` has the processes, `test_every_step.py` each moment of each step."""
 SELDOM = {"defer", "drop", "summon"}
 """Only between workers of two versions, or after somebody has deleted envelopes from outside: met in
 `test_every_step.py` alone.
@@ -122,7 +126,7 @@ SELDOM = {"defer", "drop", "summon"}
 def test_every_script_is_met_here_or_is_no_business_of_a_fleet() -> None:
     folder = resources.files("ferryman.store") / "lua"
     there = {path.name.removesuffix(".lua") for path in folder.iterdir() if path.name.endswith(".lua")}
-    assert there == {*BY_WORKERS, *BY_SUPERVISORS, *BY_OTHERS, *SELDOM}
+    assert there == {*BY_WORKERS, *BY_SUPERVISORS, *BY_OTHERS, *BY_SCHEDULERS, *SELDOM}
 
 
 @pytest.mark.parametrize("script", BY_WORKERS)

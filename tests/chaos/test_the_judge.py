@@ -55,6 +55,30 @@ def test_a_kill_excuses_only_what_ran_in_that_process_at_that_time() -> None:
     assert after((4000, "start", 1, 8), (4500, "start", 1, 9)) == {1}, "started again before the kill"
 
 
+def test_a_silence_excuses_what_ran_again_only_if_it_may_have_cost_the_lease() -> None:
+    def after(silent: int, heard: int, pid: int = 8) -> set[int]:
+        found = history(
+            (1000, "start", 1, 8), (1100 + silent, "silent", pid, 0), (1100 + heard, "heard", pid, 0),
+            (5000, "start", 1, 9),
+        )  # fmt: skip
+        return judge.unexplained(found, lease_ns=3000 * MS)
+
+    assert after(0, 2900) == set(), "silent for most of a lease"
+    assert after(0, 2900, pid=0) == set(), "nobody was heard"
+    assert after(0, 1000) == {1}, "too short to lose the lease"
+    assert after(0, 2900, pid=7) == {1}, "somebody else was silent"
+    assert after(4000, 8000) == {1}, "it ran again before"
+
+
+def test_silences_without_a_heartbeat_between_them_are_one() -> None:
+    found = history(
+        (1000, "start", 1, 8), (1100, "silent", 8, 0), (2100, "heard", 8, 0),
+        (2500, "silent", 0, 0), (3300, "heard", 0, 0), (5000, "start", 1, 9),
+    )  # fmt: skip
+    assert judge.unexplained(found, lease_ns=3000 * MS) == set()
+    assert judge.unexplained(found, lease_ns=6000 * MS) == {1}
+
+
 def test_recovery_is_timed_from_the_kill_to_the_first_run_elsewhere() -> None:
     found = history(
         (1, "start", 1, 8), (2, "start", 2, 8),

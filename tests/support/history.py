@@ -40,9 +40,9 @@ class Recorder:
     def __init__(self, path: str | Path) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def note(self, kind: Kind, number: int, attempt: int = 0) -> None:
-        """Write a line. Once this returns, it outlives the process."""
-        line = f"{time.monotonic_ns()} {kind} {number} {os.getpid()} {attempt}\n"
+    def note(self, kind: Kind, number: int, attempt: int = 0, *, at_ns: int = 0) -> None:
+        """Write a line, of now unless `at_ns` says of when. Once this returns, it outlives the process."""
+        line = f"{at_ns or time.monotonic_ns()} {kind} {number} {os.getpid()} {attempt}\n"
         os.write(self._fd, line.encode())
 
     def close(self) -> None:

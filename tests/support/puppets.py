@@ -36,7 +36,7 @@ class Puppets:
         )
 
     def play(self, url: str, prefix: str, sample: str) -> int:
-        """Have a puppet take the step `SAMPLES[sample]` on the queue `q`; its exit code, or -signal."""
+        """Have a puppet take the step `EVERY_STEP[sample]` on the queue `q`; its exit code, or -signal."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([url, prefix, sample]) + "\n")
@@ -63,18 +63,18 @@ class Puppets:
 
 def _take_a_step(url: str, prefix: str, sample: str) -> None:
     from ferryman.store import Store
-    from tests.support.samples import SAMPLES
+    from tests.support.schedule_samples import EVERY_STEP
 
     store = Store(url, prefix=prefix, timeout_s=10, patience_s=10)
-    store.run(SAMPLES[sample](store.keys(QUEUE)))
+    store.run(EVERY_STEP[sample](store.keys(QUEUE)))
     store.pool.command("ECHO", "the reply has arrived")
 
 
 def main() -> None:
     """Fork a puppet for each line, and say how it ended."""
-    from tests.support import samples  # what a puppet needs is loaded once, here
+    from tests.support import schedule_samples  # what a puppet needs is loaded once, here
 
-    del samples
+    del schedule_samples
     for line in sys.stdin:
         pid = os.fork()
         if not pid:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from redis.exceptions import ResponseError
 
 from ferryman import ConfigurationError, Durability, Ferryman, InvalidOption
 
@@ -46,3 +47,11 @@ def test_an_app_takes_it_as_object_as_text_and_from_the_environment(monkeypatch:
     monkeypatch.setenv("FERRYMAN_DURABILITY", "quartz")
     with pytest.raises(ConfigurationError, match=r"setting durability.*quartz"):
         Ferryman("memory://")
+
+
+@pytest.mark.parametrize("durability", [Durability.replicated(1), Durability.fsync()])
+def test_a_server_that_refuses_to_wait_has_confirmed_nothing(durability: Durability) -> None:
+    """It became a replica in the meantime."""
+    told = durability.missing(ResponseError("UNBLOCKED force unblock, instance state changed"))
+    assert "would not wait" in told
+    assert "UNBLOCKED" in told
