@@ -149,8 +149,8 @@ def fetch(
 
 
 NOT_NUMBERED = ("", 0)
-"""What the arguments of a settlement (`ack`, `retry`, `snooze`, `bury`, `release`) begin with: its lane and
-number.
+"""What the arguments of a settlement (`ack`, `retry`, `snooze`, `defer`, `bury`, `release`) begin with: its
+lane and number.
 """
 
 
@@ -266,8 +266,8 @@ class Deferral(NamedTuple):
 
 def defer(keys: QueueKeys, holder: str, jobs: Sequence[Deferral]) -> Transition[list[bytes]]:
     """Leave jobs to a newer worker, uncharged. Reads as the ids that were refused."""
-    names = [keys.held(holder), keys.delayed, keys.newer, keys.bell]
-    args = [word for job in jobs for word in job]
+    names = [keys.held(holder), keys.delayed, keys.newer, keys.bell, keys.settled(holder)]
+    args = [*NOT_NUMBERED, *(word for job in jobs for word in job)]
     return Transition(scripts.load("defer"), names, args, _same)
 
 

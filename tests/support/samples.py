@@ -83,5 +83,5 @@ SAMPLES: dict[str, Sample] = {
     "pause": lambda keys: inspection.pause(keys, "deploy"),
     "resume": lambda keys: inspection.pause(keys, ""),
 }
-NUMBERED = ("ack", "retry", "snooze", "bury", "release", "release of a cancelled job")
+NUMBERED = ("ack", "retry", "snooze", "defer", "bury", "release", "release of a cancelled job")
 SAMPLES |= {f"numbered {name}": numbered(SAMPLES[name]) for name in NUMBERED}

@@ -1,20 +1,28 @@
 #!lua flags=allow-oom
 -- Leave held jobs to a newer worker, uncharged: this one cannot read their envelopes.
 --
--- KEYS  held delayed newer bell
--- ARGV  for each job: id, version, delay_ms
+-- KEYS  held delayed newer bell settled
+-- ARGV  lane number   which of the holder's calls this is; lane '': it is not numbered
+--       then for each job: id, version, delay_ms
 --       version   of its envelope: who reads it may summon the job
 --       delay_ms  when it is anybody's again, should nobody summon it
--- REPLY refused ids
+-- REPLY refused ids; of a call that was carried out before, none
 -- COST  O(ids * log(delayed))
 -- KEEPS one-place; ownership; `newer` is a hint, so it has a cap and a TTL, and nothing is lost with it
 -- @include now
 -- @include ring
 -- @include own
-local held, delayed, newer, bell = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- @include once
+local held, delayed, newer, bell, settled = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local lane, number = ARGV[1], ARGV[2]
+local FIRST = 3
+
+if carried_out(settled, lane, number) then
+  return {}
+end
 
 local ids, version, delay = {}, {}, {}
-for i = 1, #ARGV, 3 do
+for i = FIRST, #ARGV, 3 do
   ids[#ids + 1] = ARGV[i]
   version[ARGV[i]], delay[ARGV[i]] = ARGV[i + 1], tonumber(ARGV[i + 2])
 end
@@ -39,4 +47,5 @@ if #owned > 0 then
   redis.call('EXPIRE', newer, 86400)
   redis.call('SREM', held, unpack(owned))
 end
+remember(settled, lane, number)
 return refused
