@@ -144,9 +144,7 @@ class Arena:
         clocks: bool = False,
         **settings: Any,
     ) -> None:
-        """`clocks` puts the machines under libfaketime, so that their clocks can jump. Not together with
-        SIGSTOP: supervisors stopped under libfaketime 0.9.10 were seen to beat no more when they went on.
-        """
+        """`clocks` puts the machines under libfaketime, so that their clocks can jump."""
         self.outcomes: list[Outcome] = []
         self.machines: list[Machine] = []
         self.server = RedisServer("valkey", aof=True, args=["--appendfsync", "always"], fast_disk=True)

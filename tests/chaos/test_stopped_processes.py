@@ -63,6 +63,26 @@ def _acknowledged(scene: Scene, task: str) -> int:
     return sum(int(count or 0) for count in found)
 
 
+def test_a_supervisor_that_is_stopped_again_and_again_goes_on_keeping_its_leases(scene: Scene) -> None:
+    """Each time it is stopped for longer than its heart would have slept, and for less than a lease."""
+    with scene.fleet(processes=1, lease_s=2) as fleet:
+        [name] = scene.holders()
+
+        def ends_ms() -> float:
+            return float(scene.command("ZSCORE", scene.keys.workers, name) or 0)
+
+        for _ in range(8):
+            before = ends_ms()
+            fleet.send(signal.SIGSTOP)
+            scene.enqueue(scene.tasks.value, [(700,)])[0].result(CALM_S)
+            fleet.send(signal.SIGCONT)
+            wait_until(lambda: ends_ms() > before, CALM_S, lambda: f"the lease is kept\n{fleet.output()}")  # noqa: B023
+        assert scene.holders() == {name}
+        assert fleet.terminate() == 0, fleet.output()
+    judge.assert_each_ran_once(scene.history())
+    assert scene.leftovers() == []
+
+
 def test_a_single_stopped_process_does_not_stop_the_others(scene: Scene) -> None:
     with scene.fleet(processes=2, threads=2, lease_s=1) as fleet:
         stopped, awake = sorted(scene.leased(fleet))
