@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,8 @@ def test_a_worker_killed_at_any_moment_of_its_steps_loses_nothing(
             lambda: len(scene.holders()) == len(scene.leased(fleet)) == fleet.processes, CALM_S, fleet.output
         )
         assert fleet.terminate() == 0, fleet.output()
-    _assert_well(scene)
+    # A name of the last moment may outlive the fleet: nobody is left to look for it. It holds nothing.
+    _assert_well(scene, but={"holders", "workers"} if script == "register" else frozenset())
 
 
 @pytest.mark.parametrize("script", BY_SUPERVISORS)
@@ -174,11 +176,11 @@ def test_a_supervisor_killed_at_any_moment_of_its_steps_loses_nothing(
     _assert_well(scene)
 
 
-def _assert_well(scene: Scene) -> None:
+def _assert_well(scene: Scene, but: AbstractSet[str] = frozenset()) -> None:
     found = scene.history()
     judge.assert_nothing_lost(found)
     unexplained = judge.unexplained(found)
     shown = [run for number in sorted(unexplained)[:3] for run in found.runs_of(number)]
     assert not unexplained, f"ran again without a kill that excuses it: {shown}"
     scene.app.queue(scene.queue).purge("dead")
-    assert scene.leftovers() == []
+    assert set(scene.leftovers()) <= but

@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.conftest import FIGURE
 from tests.chaos.scene import Load, Scene
 from tests.support import history as judge
 from tests.support.cluster import Cluster
 from tests.support.sentinels import Sentinels
+
+pytestmark = pytest.mark.timeout(300)  # an election takes its time on a busy machine
 
 PATIENCE_S = 45.0  # longer than any failover here takes on a busy machine
 Figure = Callable[[str, object], None]

@@ -13,6 +13,8 @@ from tests.support.cluster import Cluster
 from tests.support.sentinels import Sentinels
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(300)  # an election takes its time on a busy machine
+
 USERS = {"producer": "on >secret ~app:* &* +@all"}
 
 

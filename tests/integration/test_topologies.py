@@ -28,6 +28,8 @@ from tests.support.cluster import Cluster
 from tests.support.sentinels import Sentinels
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(300)  # an election takes its time on a busy machine
+
 ROOT = Path(__file__).parents[2]
 SERVICE = "ferry"
 PATIENCE_S = 45.0  # longer than any failover here takes on a busy machine

@@ -27,7 +27,7 @@ from tests.support.server import Kind, RedisServer, free_port, start_together
 from tests.support.waiting import wait_until
 
 SLOTS = 16384
-READY_S = 60.0
+READY_S = 100.0
 _TROUBLE = (redis.RedisError, OSError)
 _MIGRATE_TIMEOUT_MS = 10_000
 

@@ -21,7 +21,7 @@ from tests.support.access import OPEN, Access
 from tests.support.server import Kind, RedisServer, start_together
 from tests.support.waiting import wait_until
 
-READY_S = 60.0
+READY_S = 100.0
 NAME = "ferry"
 _TROUBLE = (redis.RedisError, OSError, StopIteration)
 
