@@ -63,7 +63,7 @@ class Heart:
         self._asked = False
         self._link = app.store.link()
         self._recovery = Recovery(app, self._link)
-        # Not a SimpleQueue: its `get(timeout=...)` waits for ever when a signal breaks it off past its end, in
+        # Not a SimpleQueue: its `get(timeout=...)` waits for ever if a signal breaks it off past its end, in
         # CPython 3.11.7. SIGCONT after a SIGSTOP does: the heart beat no more, and the leases lapsed.
         self._errands: queue.Queue[Errand | None] = queue.Queue()
         self._noted: set[str] = set()
