@@ -50,6 +50,16 @@ def faketime_library() -> str | None:
     return found[0] if found else None
 
 
+def faked(clock: Path) -> dict[str, str]:
+    """The environment of a process whose clock is as the file says: ``+0``, ``-2d``. Monotonic time stays real."""
+    return {
+        "LD_PRELOAD": faketime_library() or "",
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
 class Machine:
     """A supervisor with its workers, the network between them and the server, and their clock."""
 
@@ -61,13 +71,7 @@ class Machine:
         self.proxy = Proxy(server.unix_url)
         self._clock = directory / "clock"
         self._clock.write_text("+0")
-        library = faketime_library() if clock else None
-        self._environment = {} if library is None else {
-            "LD_PRELOAD": library,
-            "FAKETIME_TIMESTAMP_FILE": str(self._clock),
-            "FAKETIME_CACHE_DURATION": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }  # fmt: skip
+        self._environment = faked(self._clock) if clock and faketime_library() else {}
         self.said: list[str] = []
         """The output of earlier fleets."""
         self.fleet = self.start()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.chaos.arena import faketime_library
 from tests.chaos.scene import Scene
 from tests.support.server import RedisServer
 
 FIGURE = "figure"
+REQUIRE_FAKETIME = "FERRYMAN_REQUIRE_FAKETIME"
 
 
 @pytest.fixture
@@ -41,3 +44,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("figures seen")
         for line in sorted(lines):
             terminalreporter.line(line)
+
+
+@pytest.fixture
+def faketime() -> None:
+    """libfaketime; without it the test is skipped, or fails where it is required."""
+    if faketime_library() is None:
+        missing = "no libfaketime; on Debian: apt-get install faketime"
+        if os.environ.get(REQUIRE_FAKETIME) == "1":
+            pytest.fail(f"{missing} (required by {REQUIRE_FAKETIME}=1)")
+        pytest.skip(missing)

@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.arena import Arena, faketime_library
+from tests.chaos.arena import Arena
 from tests.chaos.conftest import FIGURE
 from tests.chaos.schedule import Schedule, chosen, draw, parse, shrink
 from tests.support import history as judge
 
-REQUIRE_FAKETIME = "FERRYMAN_REQUIRE_FAKETIME"
 SHRINK_S = float(os.environ.get("FERRYMAN_CHAOS_SHRINK_S", "90"))
 """How long a failing schedule may be tried in parts; 0 shrinks nothing."""
 
@@ -69,16 +68,6 @@ def _report(schedule: Schedule, problems: list[str], trials: Iterator[Path]) -> 
     minimal = shrink(schedule, fails, budget_s=SHRINK_S)
     told = "\n".join(problems)
     return f"{told}\n-- the schedule:\n{schedule}\n-- the smallest part that was seen to fail:\n{minimal}"
-
-
-@pytest.fixture
-def faketime() -> None:
-    """libfaketime; without it the test is skipped, or fails where it is required."""
-    if faketime_library() is None:
-        missing = "no libfaketime; on Debian: apt-get install faketime"
-        if os.environ.get(REQUIRE_FAKETIME) == "1":
-            pytest.fail(f"{missing} (required by {REQUIRE_FAKETIME}=1)")
-        pytest.skip(missing)
 
 
 @pytest.mark.usefixtures("faketime")

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,7 @@ from ferryman.scheduler.clock import ServerClock
 from ferryman.scheduler.engine import Engine
 from ferryman.scheduler.lease import Lease
 from ferryman.schedules.sync import sync
+from tests.chaos.arena import faked
 from tests.support.proxy import Proxy, is_script
 from tests.support.scheduler_process import SchedulerProcess, leader_of
 from tests.support.server import RedisServer
@@ -102,6 +104,21 @@ def test_leaders_are_killed_and_stopped_and_every_second_has_its_tick_once(
             assert time.monotonic() - struck < 15, "others take over within seconds"
         wait_for_ticks(app, after=last_second(app) + 1)
     assert_each_second_once(app, EVERY)
+
+
+@pytest.mark.usefixtures("faketime")
+def test_a_host_whose_clock_jumps_by_days_fires_each_second_once(
+    server: RedisServer, prefix: str, app: Ferryman, tmp_path: Path
+) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    with SchedulerProcess(server.url, prefix, MODULE, environment=faked(clock)).wait_up() as alone:
+        for jump in ("+0", "+3d", "-2d", "+0"):
+            clock.write_text(jump)
+            wait_for_ticks(app, after=last_second(app) + 2)
+        assert alone.end() == 0, alone.output()
+    assert_each_second_once(app, EVERY)
+    assert abs(last_second(app) - time.time()) < 60, "the server's clock is the clock"
 
 
 def test_a_scheduler_that_was_stopped_for_long_catches_up_by_each_schedules_policy(

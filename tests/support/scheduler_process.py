@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,12 +23,21 @@ ROOT = Path(__file__).parents[2]
 class SchedulerProcess:
     """One scheduler."""
 
-    def __init__(self, url: str, prefix: str, module: str, *words: str, lease: str = "2s") -> None:
+    def __init__(
+        self,
+        url: str,
+        prefix: str,
+        module: str,
+        *words: str,
+        lease: str = "2s",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 (`close` closes it)
         command = [sys.executable, "-m", "ferryman", "scheduler", module, "--lease", lease]
         self._process = subprocess.Popen(
             [*command, "--log-format", "human", *words], cwd=ROOT,
-            env={**os.environ, "FERRYMAN_URL": url, "FERRYMAN_PREFIX": prefix, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "FERRYMAN_URL": url, "FERRYMAN_PREFIX": prefix, "PYTHONPATH": str(ROOT),
+                 **(environment or {})},
             stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, process_group=0,
         )  # fmt: skip
         _guard.tell(f"+{self.pid}")
