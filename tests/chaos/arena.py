@@ -51,7 +51,7 @@ def faketime_library() -> str | None:
 
 
 def faked(clock: Path) -> dict[str, str]:
-    """The environment of a process whose clock is as the file says (``+0``, ``-2d``), except the monotonic."""
+    """What gives a process the clock that a file tells (``+0``, ``-2d``); monotonic time stays real."""
     return {
         "LD_PRELOAD": faketime_library() or "",
         "FAKETIME_TIMESTAMP_FILE": str(clock),
