@@ -11,6 +11,8 @@ Everything lives under temporary directories and is ended by its process id, how
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +24,7 @@ from tests.support.server import Kind, RedisServer, start_together
 from tests.support.waiting import wait_until
 
 READY_S = 100.0
+TRY_AGAIN_S = 15.0
 NAME = "ferry"
 _TROUBLE = (redis.RedisError, OSError, StopIteration)
 
@@ -129,8 +132,13 @@ class Sentinels:
             return bool(raw.execute_command("SENTINEL FAILOVER", NAME))
 
         with next(one for one in self.sentinels if one.alive()).admin(socket_timeout=5) as client:
-            wait_until(asked, timeout, "the sentinel agrees", ignoring=redis.ResponseError)
-        return self.wait_other_than(before, timeout)
+            until = time.monotonic() + timeout
+            while True:
+                wait_until(asked, timeout, "the sentinel agrees", ignoring=redis.ResponseError)
+                # It may choose a replica that has only just come back, give up, and not try again by itself.
+                with contextlib.suppress(AssertionError):
+                    return self.wait_other_than(before, TRY_AGAIN_S)
+                assert time.monotonic() < until, self.log()
 
     def kill_master(self, *, wait: bool = True, timeout: float = READY_S) -> RedisServer:
         """SIGKILL for the master; the new one, once it is the master for everybody (the dead one without
