@@ -20,7 +20,7 @@ from ferryman.schedules.keeping import Keeper
 from ferryman.schedules.record import decode
 from ferryman.store import Link, scheduling
 from ferryman.store.scheduling import FIRE_LIMIT, LOOK_LIMIT, Coming, Firing
-from ferryman.store.sync import Operation
+from ferryman.store.sync import Operation, drive
 
 if TYPE_CHECKING:
     from ferryman.app import Ferryman
@@ -324,14 +324,7 @@ class Engine:
 
     def _drive(self, operation: Operation[R]) -> R:
         """Run an operation over this scheduler's own connection."""
-        reply: Any = None
-        try:
-            while True:
-                step = operation.send(reply)
-                reply = self._link.command(*step) if isinstance(step, tuple) else self._link.run(step)
-        except StopIteration as end:
-            result: R = end.value
-            return result
+        return drive(self._link, operation)
 
 
 def _batches(pairs: Sequence[tuple[Ready, Firing]]) -> Iterator[list[tuple[Ready, Firing]]]:

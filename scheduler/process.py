@@ -7,7 +7,6 @@ import logging
 import selectors
 import signal
 import socket
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ferryman import chance
@@ -21,6 +20,7 @@ from ferryman.scheduler.lease import Lease, scheduler_name
 from ferryman.scheduler.settings import SchedulerSettings
 from ferryman.schedules.files import read_file
 from ferryman.schedules.sync import source_of, sync
+from ferryman.signals import caught
 
 if TYPE_CHECKING:
     from ferryman.app import Ferryman
@@ -64,7 +64,7 @@ class SchedulerProcess:
     def run(self) -> int:
         """Until told to end; the exit code."""
         logger.info("scheduler %s of %s is up", self._lease.name, self._app.store.address)
-        with self._signals() as signals:
+        with caught(SIGNALS) as signals:
             while not self._ending:
                 try:
                     self._turn(signals)
@@ -159,23 +159,3 @@ class SchedulerProcess:
         self._bell.close()
         self._engine.forget()
         self._lease.ask_now()
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[socket.socket]:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        before = {number: signal.signal(number, _noted) for number in SIGNALS}
-        wakeup = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-        try:
-            yield ours
-        finally:
-            signal.set_wakeup_fd(wakeup)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            ours.close()
-            theirs.close()
-
-
-def _noted(_number: int, _frame: object) -> None:
-    """The wake-up socket has the signal's number already."""

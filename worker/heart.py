@@ -119,7 +119,8 @@ class Heart:
                     self._beat()
                 elif self._called.is_set():
                     self._renew()
-                if now >= max(next_sweep, self._sweeps_from):
+                next_sweep = max(next_sweep, self._sweeps_from)
+                if now >= next_sweep:
                     next_sweep = now + SWEEP_S * chance.between(0.75, 1.25)
                     for keys in self._keys:
                         self._recovery.sweep(keys, _UNSWEPT_S)

@@ -21,6 +21,7 @@ from typing import Any
 from ferryman import log
 from ferryman.errors import ConfigurationError
 from ferryman.location import AppNotFound, find_app
+from ferryman.signals import noted
 from ferryman.worker import control, exitcodes, stacks
 from ferryman.worker.board import RSS, Board
 from ferryman.worker.control import Control
@@ -172,7 +173,7 @@ def main() -> int:
     signals_write.setblocking(False)
     signal.set_wakeup_fd(signals_write.fileno(), warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, _noted)
+        signal.signal(number, noted)
     for number in (signal.SIGINT, signal.SIGTSTP, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they come from a terminal; the supervisor decides
 
@@ -190,10 +191,6 @@ def main() -> int:
     except (AppNotFound, ConfigurationError) as error:
         sys.stderr.write(f"ferryman worker: {error}\n")
         return exitcodes.NO_APP
-
-
-def _noted(_number: int, _frame: object) -> None:
-    """Wakes the main thread through the wakeup descriptor."""
 
 
 if __name__ == "__main__":

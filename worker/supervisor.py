@@ -13,7 +13,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from ferryman import ids
 from ferryman.errors import ConfigurationError, StoreError
 from ferryman.location import AppNotFound, find_app
 from ferryman.orders import Order
+from ferryman.signals import caught
 from ferryman.store import Link
 from ferryman.worker import control, exitcodes
 from ferryman.worker.child import Child, Departure
@@ -107,7 +108,7 @@ class Supervisor:
             ", ".join(dict.fromkeys(map(ids.base, self._queues))),
             self._app.store.address,
         )  # fmt: skip
-        with self._signals() as signals:
+        with caught(SIGNALS) as signals:
             self._selector.register(signals, selectors.EVENT_READ)
             self._selector.register(self._inbox, selectors.EVENT_READ)
             self._heart.start()
@@ -122,22 +123,6 @@ class Supervisor:
                 self._heart.stop(self._app.settings.timeout_s + 1)
                 self._inbox.close()
         return self._code
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[socket.socket]:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        handlers = {number: signal.signal(number, _noted) for number in SIGNALS}
-        before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-        try:
-            yield ours
-        finally:
-            signal.set_wakeup_fd(before)
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            ours.close()
-            theirs.close()
 
     def _turn(self, signals: socket.socket) -> None:
         for key, _ in self._selector.select(self._pause_s()):
@@ -374,7 +359,3 @@ class Supervisor:
 
     def _notes(self) -> list[Note]:
         return notes_of(list(self._children), self._settings, self._queues, self._id)
-
-
-def _noted(_number: int, _frame: object) -> None:
-    """Wakes the loop through the wakeup descriptor."""
