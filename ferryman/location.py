@@ -117,7 +117,14 @@ def moved(app: Ferryman, url: str | None, prefix: str | None) -> Ferryman:
         return app
     sources = {**app.settings.sources, **dict.fromkeys(changes, "command line")}
     app.settings = dataclasses.replace(app.settings, **changes, sources=sources)
-    for part in ("store", "producer", "lookup", "listener", "schedules"):  # made anew at their next use
+    for part in (
+        "store",
+        "producer",
+        "lookup",
+        "listener",
+        "schedules",
+        "shard_list",
+    ):  # made anew at their next use
         vars(app).pop(part, None)
     return app
 

@@ -33,5 +33,5 @@ class Route:
 
     def pick(self, local: str | None) -> QueueKeys:
         """The shard for the next job, or batch; that of an id of the user's own is always the same."""
-        turn = next(self._turn) if local is None else ids.shard_of(local, len(self.shards))
-        return self.shards[turn % len(self.shards)]
+        count = len(self.shards)
+        return self.shards[next(self._turn) % count if local is None else ids.shard_of(local, count)]

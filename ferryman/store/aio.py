@@ -120,7 +120,7 @@ class AsyncPool:
             yield self.run
             return
         async with self.lane() as lane:
-            await lane.check(durability)
+            await lane.begin(durability)
             breaks = lane.breaks
             yield lambda transition: self._carry_out(lane, transition)
             if lane.breaks != breaks:

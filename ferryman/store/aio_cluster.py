@@ -50,12 +50,13 @@ class AsyncClusterLane(Numbering):
             slot_of(transition.keys[0]), lambda link: link.run(transition, durability)
         )
 
-    async def check(self, durability: Durability) -> None:
-        """As `ClusterLink.check`."""
+    async def begin(self, durability: Durability) -> None:
+        """As `ClusterLink.begin`."""
+        self._written.clear()
         if not self.address.slots.nodes:
             await self._learn()
         for node in self.address.slots.nodes:
-            await self._trying(node, lambda link: link.check(durability))
+            await self._trying(node, lambda link: link.begin(durability))
 
     async def confirm(self, durability: Durability) -> None:
         """As `ClusterLink.confirm`."""

@@ -127,8 +127,8 @@ class AsyncLink:
         self._judge(durability, confirmed)
         return found
 
-    async def check(self, durability: Durability) -> None:
-        """As `Link.check`."""
+    async def begin(self, durability: Durability) -> None:
+        """As `Link.begin`."""
         await self._waits_for_nothing(durability)
 
     async def confirm(self, durability: Durability) -> None:

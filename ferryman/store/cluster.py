@@ -163,15 +163,16 @@ class ClusterLink(Link):
         """Carry out one transition where its keys are; see `Link.run`."""
         return self._following(slot_of(transition.keys[0]), lambda link: link.run(transition, durability))
 
-    def check(self, durability: Durability) -> None:
-        """Raises `ConfigurationError` if some node cannot give it."""
+    def begin(self, durability: Durability) -> None:
+        """Before what `confirm` is to be asked for: raises `ConfigurationError` if a node cannot give it."""
+        self._written.clear()
         if not self.address.slots.nodes:
             self._learn()
         for node in self.address.slots.nodes:
-            self._trying(node, lambda link: link.check(durability))
+            self._trying(node, lambda link: link.begin(durability))
 
     def confirm(self, durability: Durability) -> None:
-        """Wait until all that was written since the last time is as safe as asked, node by node."""
+        """Wait until all that was written since `begin` is as safe as asked, node by node."""
         written, self._written = self._written, set()
         for node in written:
             try:

@@ -171,8 +171,8 @@ class Link:
         self._judge(durability, confirmed)
         return found
 
-    def check(self, durability: Durability) -> None:
-        """Raises `ConfigurationError` if this server cannot give it."""
+    def begin(self, durability: Durability) -> None:
+        """Before what `confirm` is to be asked for: raises `ConfigurationError` if it cannot be had here."""
         self._waits_for_nothing(durability)
 
     def confirm(self, durability: Durability) -> None:

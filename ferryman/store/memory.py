@@ -87,7 +87,7 @@ class MemoryLane(Lane):
             raise explain(error, self.address) from error
         return reply
 
-    def check(self, durability: Durability) -> None:
+    def begin(self, durability: Durability) -> None:
         """Raises `ConfigurationError`: nothing is durable here."""
         raise ConfigurationError(
             f"memory:// keeps jobs in this process only, so durability {durability.level!r} cannot be had"
@@ -95,7 +95,7 @@ class MemoryLane(Lane):
 
     def run(self, transition: Transition[R], durability: Durability | None = None) -> R:
         if durability is not None:
-            self.check(durability)
+            self.begin(durability)
         text = self._known.get(transition.script) or self._movable(transition.script)
         try:
             with self._lock:

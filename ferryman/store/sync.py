@@ -30,13 +30,15 @@ BROKEN_BETWEEN = (
 )
 
 
-def drive(link: Link, operation: Operation[R]) -> R:
-    """Run an operation to its end over one connection, each step once. Raises a `StoreError`."""
+def drive(carrier: Link | Pool, operation: Operation[R]) -> R:
+    """Run an operation to its end: over one connection, each step once, or over those of a pool. Raises a
+    `StoreError`.
+    """
     reply: Any = None
     try:
         while True:
             step = operation.send(reply)
-            reply = link.command(*step) if isinstance(step, tuple) else link.run(step)
+            reply = carrier.command(*step) if isinstance(step, tuple) else carrier.run(step)
     except StopIteration as end:
         result: R = end.value
         return result
@@ -161,7 +163,7 @@ class Pool:
             yield self.run
             return
         with self.lane() as lane:
-            lane.check(durability)
+            lane.begin(durability)
             breaks = lane.breaks
             yield lambda transition: self._carry_out(lane, transition)
             if lane.breaks != breaks:
@@ -192,14 +194,7 @@ class Pool:
 
     def drive(self, operation: Operation[R]) -> R:
         """Run an operation to its end."""
-        reply: Any = None
-        try:
-            while True:
-                step = operation.send(reply)
-                reply = self.command(*step) if isinstance(step, tuple) else self.run(step)
-        except StopIteration as end:
-            result: R = end.value
-            return result
+        return drive(self, operation)
 
     def close(self) -> None:
         """Close the connections that are free."""

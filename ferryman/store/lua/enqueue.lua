@@ -14,6 +14,7 @@
 -- KEEPS one-place: an id gets its body and its place in one step
 -- @include now
 -- @include ring
+-- @include rank
 local jobs, ready, ranked, rank_of, delayed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local bell, ghosts, seq, producer = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local lane_seq, mode, due, priority, cost = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -73,20 +74,11 @@ end
 local ranks
 if #ids > 0 and (priority ~= '' or cost ~= '') then
   redis.call('ZCARD', ranked)
-  -- One number holds three: priority before run time before arrival. 2^53 is where doubles stop being exact.
   local arrival = redis.call('INCRBY', seq, #ids) - #ids
-  local base = -(tonumber(priority) or 0) * 4398046511104 -- 2^42
-  if cost ~= '' then
-    base = base + math.min(math.floor(tonumber(cost)), 67108863) * 65536 -- 26 bits of ms, 16 bits of arrival
-  end
   ranks = {}
   for i = 1, #ids do
-    local order = arrival + i
-    if cost ~= '' then
-      order = order % 65536
-    end
     ranks[#ranks + 1] = ids[i]
-    ranks[#ranks + 1] = string.format('%.0f', base + order)
+    ranks[#ranks + 1] = rank(priority, cost, arrival + i)
   end
 end
 

@@ -21,6 +21,7 @@
 -- KEEPS one-place; a tick's job is enqueued at most once; the hands move together with it
 -- @include now
 -- @include ring
+-- @include rank
 -- @include chunks
 -- @include fence
 local jobs, ready, ranked, rank_of, bell, ghosts, seq = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7]
@@ -66,17 +67,11 @@ local function place(id, envelope, priority, cost)
     new_ids[#new_ids + 1] = id
     return
   end
-  local order = redis.call('INCRBY', seq, 1)
-  local base = -(tonumber(priority) or 0) * 4398046511104 -- 2^42, as enqueue does
-  if cost ~= '' then
-    base = base + math.min(math.floor(tonumber(cost)), 67108863) * 65536
-    order = order % 65536
-  end
-  local rank = string.format('%.0f', base + order)
-  scored[#scored + 1] = rank
+  local at = rank(priority, cost, redis.call('INCRBY', seq, 1))
+  scored[#scored + 1] = at
   scored[#scored + 1] = id
   ranks[#ranks + 1] = id
-  ranks[#ranks + 1] = rank
+  ranks[#ranks + 1] = at
 end
 
 -- One entry of one schedule. Gives 1 if it made a job.
