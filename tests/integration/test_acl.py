@@ -330,6 +330,7 @@ def test_a_fleet_a_producer_and_a_dashboard_under_their_users_recover_from_kills
         # A machine that is lost: its jobs are found by the sweep, which is a worker's right too.
         lost = Hand(Ferryman(guarded.url, prefix=prefix), "default", "lost")
         fleet.send(signal.SIGTSTP)
+        wait_until(lambda: {note.state for note in cli_workers.fleet(looking)} == {"quiet"}, 40)
         held = tasks.nap.enqueue(0)
         taken = wait_until(lambda: held.local in lost.take(), 20)
         admin.zadd(lost.keys.workers, {"lost": 1})
