@@ -211,6 +211,7 @@ MEASUREMENTS: dict[str, Measurement] = {
             ),
             headline="late_p99_ms",
             more_is_better=False,
+            fits=lambda system: system.name == "ferryman",
             default=("ferryman",),
         ),
         Measurement(

@@ -81,8 +81,13 @@ def _notes(measurement: Measurement, series: list[Series]) -> list[str]:
     if short:
         notes.append(f"Timed for under a second, so less certain: {', '.join(short)}.")
     notes += [
-        f"{one.system} {one.variant}".rstrip() + f" failed in {failure.splitlines()[0]}"
+        f"{one.system} {one.variant}".rstrip() + f" failed in {_told(failure)}"
         for one in series
         for failure in one.failures
     ]
     return notes
+
+
+def _told(failure: str) -> str:
+    """The first line of a failure, without the file that has more: it is of the machine that measured."""
+    return failure.splitlines()[0].partition(": see /")[0]

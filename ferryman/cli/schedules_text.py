@@ -12,6 +12,7 @@ import typer
 
 from ferryman.cli.display import print_json, show, table
 from ferryman.cli.parameters import AsJson, Module, NeededModule, Prefix, Url, app_for
+from ferryman.doctor_probe import counted
 from ferryman.errors import ConfigurationError, FerrymanError
 from ferryman.job import at as moment_at
 from ferryman.schedules import cron as crons
@@ -113,7 +114,7 @@ def import_(
     if as_json:
         print_json({"added": added, "problems": problems})
     else:
-        show(*problems, f"{len(added)} schedules added, {len(problems)} not")
+        show(*problems, f"{counted(len(added), 'schedule')} added, {len(problems)} not")
     if problems:
         raise typer.Exit(1)
 
