@@ -21,7 +21,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 What = Literal[
     "kill", "stop", "cut", "lose requests", "lose replies", "partition", "partition up", "partition down",
-    "delay", "jump", "flush scripts", "hang up", "fill memory", "fill disk", "fail over", "reshard",
+    "delay", "jump", "flush scripts", "hang up", "fill memory", "fill disk",
 ]  # fmt: skip
 Target = Literal["worker", "supervisor", "machine", "producer", "server", "clock"]
 
@@ -53,14 +53,6 @@ SHAPES: dict[What, Shape] = {
 """What happens to one server and the machines around it. Clocks that `jump` have a test of their own, since
 only machines under libfaketime have any.
 """
-OF_GROUPS: dict[What, Shape] = {
-    "kill": Shape(("worker", "supervisor", "machine", "server"), weight=4),
-    "stop": Shape(("worker", "machine"), 3.0, 2),
-    "flush scripts": Shape(("server",)),
-    "hang up": Shape(("server",)),
-    "fail over": Shape(("server",), weight=3),
-}
-"""What happens to a master with its replicas; `reshard` comes to it on a cluster."""
 
 
 @dataclass(frozen=True)
